@@ -1,0 +1,546 @@
+/**
+ * Brings the Backup into step with the Master: `plan` → `apply`, as one operation in the history, under the lock of both
+ * drives. This file is the face of that: the typed API, the commands, the dashboard's panel. The decision lies in
+ * reconcile.ts, the plan in plan.ts, its execution in apply.ts.
+ */
+import { randomUUID } from 'node:crypto';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { writeFileAtomic } from '../shared/config.ts';
+import type { Context } from '../shared/context.ts';
+import { spawnDetached } from '../shared/detach.ts';
+import { EXIT, type ExitCode, messageOf, type Problem, TandemError } from '../shared/errors.ts';
+import type { Progress } from '../shared/events.ts';
+import { type Column, defineCommand, definePanel, type Output, type Paint, runIfMain, type Values, type Verb } from '../shared/feature.ts';
+import { formatBytes, formatDuration, formatRate, parseDuration, parseSize, plural } from '../shared/format.ts';
+import { type Algorithm, hasherFactory } from '../shared/hash.ts';
+import { DriveLock } from '../shared/lock.ts';
+import { displayPath, isInside, type RelPath, relPath } from '../shared/paths.ts';
+import { recoverDrive } from '../shared/recover.ts';
+import { applyPlan, type SyncStatistics } from './apply.ts';
+import { getGroup, listGroups } from './groups.ts';
+import { completeOperation, ensurePair, findPair, getOperation, listOperations, type Operation, type OperationResult, setControl, startOperation } from './history.ts';
+import { assertGuards, makePlan, type OpenPair, openPair, type Plan, type SyncOptions, syncOptions, type SyncTarget, workersOf } from './plan.ts';
+import type { Action, ConflictType } from './reconcile.ts';
+
+export interface RunFlags {
+  /** Folder of the drives; `''` for everything. */
+  path?: string;
+  options?: Partial<SyncOptions>;
+  /** Seconds to wait for another writer. */
+  lockWait?: number;
+  breakLock?: boolean;
+  /** Name for the operation; a new one otherwise. */
+  operation?: string;
+}
+
+/** `sync run --json`; the reference's SyncStatistics with ours added. */
+export interface SyncResult extends Omit<SyncStatistics, 'cancelled'> {
+  operation_id: string;
+  target: string;
+  status: 'completed' | 'failed' | 'cancelled';
+  start_time: string;
+  end_time: string;
+}
+
+export interface FileConflict {
+  relative_path: string;
+  conflict_type: ConflictType;
+  master_size: number | null;
+  master_mtime: string | null;
+  backup_size: number | null;
+  backup_mtime: string | null;
+  reason: string;
+}
+
+/** Syncs a group, or a folder of it. Reference: `sync_to_backup`. */
+export async function syncToBackup(group: string, flags: RunFlags, ctx: Context): Promise<SyncResult> {
+  const target = targetOf(group, flags.path);
+  return withLockedPair(target(ctx), flags, ctx, async ({ pair, target: { subpath }, operation }) => {
+    const options = syncOptions(pair.group, flags.options ?? {});
+    const plan = await makePlan(pair, { group: pair.group, subpath }, options, ctx, () => workersOf(pair, operation, options).warm());
+    assertGuards(plan, ctx);
+    return { plan, strict: false };
+  });
+}
+
+/** Runs exactly a saved plan, without the paths in `skip`; what changed since is refused path by path. */
+export async function applySavedPlan(plan: Plan, skip: readonly string[], flags: RunFlags, ctx: Context): Promise<SyncResult> {
+  const target: SyncTarget = { group: getGroup(plan.target.group_id, ctx), subpath: relPath(plan.target.subpath) };
+  return withLockedPair(target, flags, ctx, async ({ pair }) => {
+    if (pair.masterUuid !== plan.master_uuid || pair.backupUuid !== plan.backup_uuid) {
+      throw new TandemError('invalid', `The plan was made for other drives than group '${pair.group.name}' has now.`, { hint: 'Make a new plan with `tandem sync plan`.' });
+    }
+    assertGuards(plan, ctx);
+    const left = skip.map((path) => relPath(path));
+    return { plan: { ...plan, actions: plan.actions.filter(({ path }) => !left.some((place) => isInside(path, place))) }, strict: true };
+  });
+}
+
+/** What `syncToBackup` would do; writes nothing anywhere. */
+export async function planSync(group: string, flags: RunFlags, ctx: Context): Promise<Plan> {
+  const target = targetOf(group, flags.path)(ctx);
+  const pair = await openPair(target.group, ctx, true);
+  try {
+    return await makePlan(pair, target, syncOptions(pair.group, flags.options ?? {}), ctx);
+  } finally {
+    await pair.close();
+  }
+}
+
+/** Reference: `detect_conflicts`. */
+export async function detectConflicts(group: string, path: string | undefined, ctx: Context): Promise<FileConflict[]> {
+  const plan = await planSync(group, path === undefined ? {} : { path }, ctx);
+  return plan.actions.filter(({ kind }) => kind === 'conflict').map(conflictOf);
+}
+
+export interface SyncStatus {
+  target: string;
+  in_sync: boolean;
+  pending: Plan['totals'];
+  problems: Problem[];
+  last_operation: Operation | null;
+  last_success: string | null;
+}
+
+/** Whether Master and Backup agree now, by looking at both. Reference: `verify_sync_status`. */
+export async function verifySyncStatus(group: string, path: string | undefined, ctx: Context): Promise<SyncStatus> {
+  const plan = await planSync(group, path === undefined ? {} : { path }, ctx);
+  const [last] = await listOperations({ group_id: plan.target.group_id, limit: 1 }, ctx);
+  const [good] = await listOperations({ group_id: plan.target.group_id, status: 'completed', limit: 1 }, ctx);
+  const waiting = plan.actions.filter(({ kind }) => kind !== 'adopt' && kind !== 'forget' && kind !== 'skip');
+  return {
+    target: plan.target.name,
+    in_sync: waiting.length === 0 && plan.failed === 0,
+    pending: plan.totals,
+    problems: plan.problems,
+    last_operation: last ?? null,
+    last_success: good?.end_time ?? null,
+  };
+}
+
+/** Lower-case hexadecimal checksum of one file. Reference: `calculate_checksum` (SHA-256). */
+export async function calculateChecksum(file: string, algorithm: Algorithm = 'sha256'): Promise<string> {
+  const hasher = (await hasherFactory(algorithm))();
+  const fd = openSync(file, 'r');
+  try {
+    const buffer = Buffer.allocUnsafe(1024 * 1024);
+    for (let read = readSync(fd, buffer); read > 0; read = readSync(fd, buffer)) hasher.update(buffer.subarray(0, read));
+    return hasher.digest();
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** @throws TandemError `invalid` for a file that is not a plan of this version. */
+export function readPlan(file: string): Plan {
+  let value: Partial<Plan>;
+  try {
+    value = JSON.parse(readFileSync(file, 'utf8')) as Partial<Plan>;
+  } catch (error) {
+    throw new TandemError('invalid', `${file} cannot be read as a plan: ${messageOf(error)}.`, { hint: 'Make one with `tandem sync plan GROUP --out plan.json`.' });
+  }
+  const whole = value.tandem_plan === 1 && Array.isArray(value.actions) && value.target?.kind === 'group' && value.options !== undefined && value.totals !== undefined;
+  if (!whole) {
+    throw new TandemError('invalid', `${file} is not a plan of this version of tandem (tandem_plan: ${String(value.tandem_plan)}, expected 1).`, { hint: 'Make a new one with `tandem sync plan GROUP --out plan.json`.' });
+  }
+  for (const action of value.actions ?? []) relPath(action.path);
+  return { ...(value as Plan), guards: value.guards ?? [], problems: value.problems ?? [], failed: value.failed ?? 0 };
+}
+
+// --- internal ---
+
+function targetOf(group: string, path: string | undefined): (ctx: Context) => SyncTarget {
+  return (ctx) => ({ group: getGroup(group, ctx), subpath: path === undefined ? ('' as RelPath) : relPath(path) });
+}
+
+interface Locked {
+  pair: OpenPair;
+  locks: DriveLock[];
+}
+
+type Prepare = (run: { pair: OpenPair; target: SyncTarget; operation: string }) => Promise<{ plan: Plan; strict: boolean }>;
+
+/** Everything around a run: open, lock, recover, journal, and the end of the operation whatever happens. */
+async function withLockedPair(target: SyncTarget, flags: RunFlags, ctx: Context, prepare: Prepare): Promise<SyncResult> {
+  const pair = await openPair(target.group, ctx, false);
+  const locks: DriveLock[] = [];
+  try {
+    await lockDrives(pair, flags, locks, ctx);
+    const recovered = recoverDrive(pair.backup.dir);
+    if (recovered.interrupted.length > 0) ctx.emit({ kind: 'note', message: 'An earlier run was interrupted; what it left behind was cleared, and this run finishes its work.' });
+    for (const path of recovered.restored) ctx.emit({ kind: 'note', message: `Put right after an interruption: ${displayPath(path)}` });
+    return await journal(target, { pair, locks }, flags, ctx, prepare);
+  } finally {
+    for (const lock of locks) lock.release();
+    await pair.close();
+  }
+}
+
+async function journal(target: SyncTarget, locked: Locked, flags: RunFlags, ctx: Context, prepare: Prepare): Promise<SyncResult> {
+  const { pair, locks } = locked;
+  const operation = flags.operation ?? randomUUID();
+  const startTime = ctx.now().toISOString();
+  const operationId = await startOperation({ uuid: operation, group_id: pair.group.id, operation_type: 'sync', target_kind: 'group', target_name: pair.group.name, subpath: target.subpath }, ctx);
+  ctx.emit({ kind: 'operation_started', operation_id: operation, target: pair.group.name });
+  const finish = async (statistics: OperationResult, status: SyncResult['status']): Promise<SyncResult> => {
+    await completeOperation(operationId, statistics, status, ctx);
+    ctx.emit({ kind: 'operation_ended', operation_id: operation, target: pair.group.name, status });
+    const { reason: _reason, ...counts } = statistics;
+    return { operation_id: operation, target: pair.group.name, status, ...counts, start_time: startTime, end_time: ctx.now().toISOString() };
+  };
+  try {
+    const { plan, strict } = await prepare({ pair, target, operation });
+    const pairId = (await findPair(pair.masterUuid, pair.backupUuid, ctx)) ?? (await ensurePair(pair.group.id, pair.masterUuid, pair.backupUuid, ctx));
+    const idle = plan.actions.length === 0 && plan.problems.length === 0;
+    const { cancelled, ...statistics } = idle ? unchangedStatistics(plan) : await applyPlan({ plan, pair, locks, operationId, operation, pairId, strict }, ctx);
+    const status = cancelled ? 'cancelled' : statistics.files_failed > 0 ? 'failed' : 'completed';
+    return await finish({ ...statistics, reason: status === 'failed' ? `${plural(statistics.files_failed, 'file')} failed` : null }, status);
+  } catch (error) {
+    const cancelled = ctx.signal.aborted;
+    await finish({ ...noStatistics(), reason: cancelled ? null : messageOf(error) }, cancelled ? 'cancelled' : 'failed');
+    if (cancelled) throw new TandemError('cancelled', 'The run was cancelled before it changed anything.', { hint: 'Both drives are as they were.' });
+    throw error;
+  }
+}
+
+async function lockDrives(pair: OpenPair, flags: RunFlags, locks: DriveLock[], ctx: Context): Promise<void> {
+  const sides = [
+    { root: pair.master, drive: pair.masterDrive, uuid: pair.masterUuid },
+    { root: pair.backup, drive: pair.backupDrive, uuid: pair.backupUuid },
+  ].sort((a, b) => (a.uuid < b.uuid ? -1 : 1));
+  if (pair.backupDrive.read_only) {
+    throw new TandemError('failed', `The Backup '${pair.backup.label}' is read-only at ${pair.backup.mountPath}.`, { hint: 'Mount it writable (a damaged filesystem is often mounted read-only: check it first), then repeat.' });
+  }
+  for (const { root, drive } of sides) {
+    if (drive.read_only) continue;
+    locks.push(await DriveLock.acquire(root.dir, { label: root.label, wait: flags.lockWait ?? 0, breakLock: flags.breakLock === true, network: drive.network, signal: ctx.signal }));
+  }
+}
+
+function noStatistics(): OperationResult {
+  return { files_copied: 0, files_skipped: 0, files_failed: 0, files_moved: 0, files_deleted: 0, bytes_copied: 0, conflicts_detected: 0, verified: 'none', problems: [], reason: null };
+}
+
+function unchangedStatistics(plan: Plan): SyncStatistics {
+  const { reason: _reason, ...none } = noStatistics();
+  return { ...none, files_skipped: plan.totals.skipped, cancelled: false };
+}
+
+function conflictOf(action: Action): FileConflict {
+  const side = (facts: string | null): [number, string] | null => {
+    if (facts === null) return null;
+    const [, size = '0', mtime = '0'] = facts.split(' ');
+    return [Number(size), new Date(Number(mtime) * 1000).toISOString()];
+  };
+  const master = side(action.master);
+  const backup = side(action.backup);
+  return {
+    relative_path: action.path,
+    conflict_type: action.conflict_type ?? 'modified_both',
+    master_size: master?.[0] ?? null,
+    master_mtime: master?.[1] ?? null,
+    backup_size: backup?.[0] ?? null,
+    backup_mtime: backup?.[1] ?? null,
+    reason: action.reason,
+  };
+}
+
+function exitCodeOf(results: readonly SyncResult[]): ExitCode {
+  if (results.some(({ status }) => status === 'cancelled')) return EXIT.cancelled;
+  if (results.some(({ status }) => status === 'failed')) return EXIT.partial;
+  return results.some(({ conflicts_detected }) => conflicts_detected > 0) ? EXIT.conflicts : EXIT.done;
+}
+
+const SHOWN = 20;
+
+function describeResult(result: SyncResult, paint: Paint): string {
+  const seconds = Math.max(0.001, (Date.parse(result.end_time) - Date.parse(result.start_time)) / 1000);
+  const style = result.status === 'completed' ? 'good' : result.status === 'failed' ? 'bad' : 'warn';
+  const sign = { completed: '✓', failed: '✗', cancelled: '■' }[result.status];
+  const parts = [`${result.files_copied} copied`, `${result.files_skipped} unchanged`];
+  if (result.files_deleted > 0) parts.push(`${result.files_deleted} deleted`);
+  if (result.files_failed > 0) parts.push(`${result.files_failed} failed`);
+  if (result.conflicts_detected > 0) parts.push(plural(result.conflicts_detected, 'conflict'));
+  const lines = [
+    `${paint(style, `${sign} ${displayPath(result.target)}: ${result.status}`)}  ${parts.join(', ')}`,
+    `  ${formatBytes(result.bytes_copied)} in ${formatDuration(seconds)}${result.bytes_copied > 0 ? ` (${formatRate(result.bytes_copied / seconds)})` : ''}` +
+      `${result.verified === 'none' ? '' : `, verified (${result.verified})`}  operation ${result.operation_id.slice(0, 8)}`,
+  ];
+  lines.push(...describeProblems(result.problems, paint));
+  if (result.conflicts_detected > 0) lines.push(`  Conflicts were left untouched on both drives: \`tandem history show ${result.operation_id.slice(0, 8)}\` lists them.`);
+  return lines.join('\n');
+}
+
+function describeProblems(problems: readonly Problem[], paint: Paint): string[] {
+  const lines = problems.slice(0, SHOWN).map(({ path, message }) => `  ${paint('warn', '!')} ${displayPath(path)}: ${displayPath(message)}`);
+  if (problems.length > SHOWN) lines.push(`  … and ${plural(problems.length - SHOWN, 'other problem')}`);
+  return lines;
+}
+
+const actionColumns: readonly Column<Action>[] = [
+  { title: 'ACTION', value: ({ kind, link_to }) => (link_to === undefined ? kind : 'link'), style: ({ kind }) => (kind === 'conflict' ? 'warn' : kind === 'delete' ? 'bad' : 'plain') },
+  { title: 'SIZE', value: ({ size, entry }) => (entry === 'd' ? '' : formatBytes(size)), align: 'right' },
+  { title: 'PATH', value: ({ path, entry }) => `${displayPath(path)}${entry === 'd' ? '/' : ''}` },
+  { title: 'REASON', value: ({ reason, conflict_type }) => (conflict_type === undefined ? reason : `${conflict_type}: ${reason}`) },
+];
+
+const QUIET = new Set<Action['kind']>(['adopt', 'forget', 'meta', 'skip']);
+
+function describePlan(plan: Plan, paint: Paint, all: boolean): string {
+  const { totals } = plan;
+  const shown = plan.actions.filter(({ kind }) => all || !QUIET.has(kind));
+  const lines = shown.slice(0, all ? undefined : 200).map((action) => actionColumns.map((column) => paint(column.style?.(action) ?? 'plain', column.value(action).padEnd(column.title === 'ACTION' ? 8 : 0))).join('  '));
+  if (shown.length > lines.length) lines.push(`… and ${plural(shown.length - lines.length, 'other step')} (-v shows all)`);
+  lines.push(...describeProblems(plan.problems, paint));
+  for (const guard of plan.guards) lines.push(paint('bad', `This run would be refused (${guard.name}): ${guard.message}`));
+  lines.push(
+    `${displayPath(plan.target.name)}: ${totals.copy} to copy, ${totals.update} to update (${formatBytes(totals.bytes)}), ${totals.delete} to delete, ` +
+      `${plural(totals.conflict, 'conflict')}, ${totals.skipped} unchanged. Nothing was written.`,
+  );
+  return lines.join('\n');
+}
+
+function planOutput(plans: readonly Plan[], verbose: boolean): Output {
+  const guarded = plans.some(({ guards }) => guards.length > 0);
+  const failed = plans.some((plan) => plan.failed > 0);
+  const conflicts = plans.some(({ totals }) => totals.conflict > 0);
+  return {
+    json: plans.length === 1 ? plans[0] : plans,
+    text: (paint) => plans.map((plan) => describePlan(plan, paint, verbose)).join('\n'),
+    exitCode: guarded ? EXIT.guard : failed ? EXIT.partial : conflicts ? EXIT.conflicts : EXIT.done,
+  };
+}
+
+// --- command ---
+
+const runOptions: Verb['options'] = [
+  { flags: '--path <subpath>', description: "only this folder, from the drive's root", complete: 'path' },
+  { flags: '--verify <level>', description: 'read back what was written', choices: ['none', 'size', 'checksum'] },
+  { flags: '--checksum', description: 'compare contents instead of size and time' },
+  { flags: '--skip-existing', description: 'leave every file that is on the Backup already' },
+  { flags: '--full', description: 'read every file on both sides and record everything anew' },
+  { flags: '--delete', description: "move to the Backup's trash what was deleted on the Master" },
+  { flags: '--trust-mtime', description: 'first sync: take equal size and time for equal content' },
+  { flags: '--parallel <n>', description: 'files at the same time, 1 to 16', parse: (text) => wholeNumber(text, '--parallel', 1, 16) },
+  { flags: '--include <pattern>', description: 'bring back what an exclude leaves out (gitignore syntax)', repeat: true },
+  { flags: '--exclude <pattern>', description: 'leave out (gitignore syntax)', repeat: true },
+  { flags: '--min-size <size>', description: 'leave out smaller files, e.g. 10kB', parse: (text) => measured(text, '--min-size', parseSize, '10kB') },
+  { flags: '--max-size <size>', description: 'leave out larger files, e.g. 4GB', parse: (text) => measured(text, '--max-size', parseSize, '4GB') },
+  { flags: '--max-age <age>', description: 'leave out files older than e.g. 30d', parse: (text) => measured(text, '--max-age', parseDuration, '30d') },
+];
+
+const lockOptions: Verb['options'] = [
+  { flags: '--force [guard]', description: 'run in spite of all guards, or of the one named (empty-master, free-space)', repeat: true },
+  { flags: '--lock-wait <time>', description: 'wait for another writer, e.g. 60s', parse: (text) => measured(text, '--lock-wait', parseDuration, '60s') },
+  { flags: '--break-lock', description: 'take the lock whoever holds it' },
+];
+
+function wholeNumber(text: string, flag: string, min: number, max: number): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= min && value <= max) return value;
+  throw new TandemError('usage', `${flag} takes a whole number from ${min} to ${max}: current value is '${text}'.`, { hint: `For example ${flag} ${min + 1}.` });
+}
+
+function measured(text: string, flag: string, parse: (text: string) => number | undefined, example: string): number {
+  const value = parse(text);
+  if (value !== undefined) return value;
+  throw new TandemError('usage', `${flag} cannot be read: current value is '${text}'.`, { hint: `For example ${flag} ${example}.` });
+}
+
+/** The flags of `sync run` and `sync plan` as options over the group's own. */
+function flagsOf(values: Values, ctx: Context, group: string): RunFlags {
+  const own = syncOptions(getGroup(group, ctx), {});
+  const options: Partial<SyncOptions> = {
+    filters: {
+      ...own.filters,
+      exclude: [...own.filters.exclude, ...((values['exclude'] as string[] | undefined) ?? [])],
+      include: [...own.filters.include, ...((values['include'] as string[] | undefined) ?? [])],
+      min_size: (values['minSize'] as number | undefined) ?? own.filters.min_size,
+      max_size: (values['maxSize'] as number | undefined) ?? own.filters.max_size,
+      max_age: (values['maxAge'] as number | undefined) ?? own.filters.max_age,
+    },
+  };
+  if (values['verify'] !== undefined) options.verify_checksums = values['verify'] as SyncOptions['verify_checksums'];
+  if (values['checksum']) options.checksum = true;
+  if (values['skipExisting']) options.skip_existing = true;
+  if (values['full']) options.incremental = false;
+  if (values['delete']) options.on_master_delete = 'trash';
+  if (values['trustMtime']) options.trust_mtime = true;
+  if (values['parallel'] !== undefined) {
+    options.enable_parallel_copy = values['parallel'] > 1;
+    options.max_parallel_files = values['parallel'] as number;
+  }
+  const flags: RunFlags = { options, lockWait: (values['lockWait'] as number | undefined) ?? 0, breakLock: values['breakLock'] === true };
+  if (values['path'] !== undefined) flags.path = values['path'] as string;
+  if (values['operationId'] !== undefined) flags.operation = values['operationId'] as string;
+  return flags;
+}
+
+function targetsOf(args: Values, options: Values, ctx: Context): string[] {
+  const named = (args['targets'] as string[] | undefined) ?? [];
+  if (options['all']) return listGroups(ctx).map(({ id }) => id);
+  if (named.length > 0) return named;
+  throw new TandemError('usage', 'No target was named.', { hint: 'Name one or more groups, or give --all; `tandem groups list` shows them.' });
+}
+
+const control = (summary: string, value: Operation['control'], done: string): Verb => ({
+  summary,
+  examples: [`tandem sync ${value === '' ? 'resume' : value} 3f2a`],
+  args: [{ name: 'operation', description: 'number or id of a running operation', complete: 'operation' }],
+  run: async ({ args }, ctx) => {
+    const operation = await getOperation(args['operation'] as string, ctx);
+    await setControl(operation, value, ctx);
+    return { json: { operation_id: operation.uuid, control: value }, text: () => `${done}: ${operation.uuid.slice(0, 8)} (${displayPath(operation.target_name)})` };
+  },
+});
+
+export const command = defineCommand({
+  name: 'sync',
+  summary: 'bring the Backup into step with the Master',
+  verbs: {
+    run: {
+      summary: 'sync one or more groups now',
+      examples: ['tandem sync run Archive', 'tandem sync run Archive --path Projects/Wedding --verify checksum', 'tandem sync run --all --dry-run'],
+      args: [{ name: 'targets', description: 'groups, by name or id', variadic: true, optional: true, complete: 'target' }],
+      options: [
+        { flags: '--all', description: 'every group' },
+        { flags: '-n, --dry-run', description: 'show what would be done; write nothing at all' },
+        { flags: '--detach', description: 'go on in the background and print the operation id' },
+        { flags: '--operation-id <uuid>', description: 'name of the operation (used by --detach)' },
+        ...runOptions,
+        ...lockOptions,
+      ],
+      run: async ({ args, options }, ctx) => {
+        const targets = targetsOf(args, options, ctx);
+        if (options['dryRun']) return planOutput(await planAll(targets, options, ctx), options['verbose'] === true);
+        if (options['detach']) return detach(targets, options, ctx);
+        const results: SyncResult[] = [];
+        for (const target of targets) {
+          results.push(await syncToBackup(target, flagsOf(options, ctx, target), ctx));
+          if (ctx.signal.aborted) break;
+        }
+        return { json: results.length === 1 ? results[0] : results, text: (paint) => results.map((result) => describeResult(result, paint)).join('\n'), exitCode: exitCodeOf(results) };
+      },
+    },
+    plan: {
+      summary: 'show what a sync would do, and save it to be run later',
+      examples: ['tandem sync plan Archive --out plan.json', 'tandem sync plan Archive --json'],
+      args: [{ name: 'target', description: 'group, by name or id', complete: 'target' }],
+      options: [{ flags: '--out <file>', description: 'save the plan for `sync apply`' }, ...runOptions],
+      run: async ({ args, options }, ctx) => {
+        const plan = await planSync(args['target'] as string, flagsOf(options, ctx, args['target'] as string), ctx);
+        if (options['out'] !== undefined) writeFileAtomic(options['out'] as string, `${JSON.stringify(plan, null, 1)}\n`);
+        return planOutput([plan], options['verbose'] === true);
+      },
+    },
+    apply: {
+      summary: 'run a saved plan, path by path; what changed since is refused',
+      examples: ['tandem sync apply plan.json', 'tandem sync apply plan.json --skip Projects/Drafts'],
+      args: [{ name: 'plan', description: 'file written by `sync plan --out`', complete: 'path' }],
+      options: [{ flags: '--skip <path>', description: 'leave this path, and what is below it, out', repeat: true }, ...lockOptions],
+      run: async ({ args, options }, ctx) => {
+        const flags: RunFlags = { lockWait: (options['lockWait'] as number | undefined) ?? 0, breakLock: options['breakLock'] === true };
+        const result = await applySavedPlan(readPlan(args['plan'] as string), (options['skip'] as string[] | undefined) ?? [], flags, ctx);
+        return { json: result, text: (paint) => describeResult(result, paint), exitCode: exitCodeOf([result]) };
+      },
+    },
+    status: {
+      summary: 'compare both drives now, and say when they last agreed',
+      examples: ['tandem sync status Archive'],
+      args: [{ name: 'target', description: 'group, by name or id', complete: 'target' }],
+      options: [{ flags: '--path <subpath>', description: 'only this folder', complete: 'path' }],
+      run: async ({ args, options }, ctx) => {
+        const status = await verifySyncStatus(args['target'] as string, options['path'] as string | undefined, ctx);
+        return { json: status, text: (paint) => describeStatus(status, paint), exitCode: status.pending.conflict > 0 ? EXIT.conflicts : EXIT.done };
+      },
+    },
+    cancel: control('stop a running sync; files in flight are finished', 'cancel', 'Cancelling'),
+    pause: control('hold a running sync', 'pause', 'Paused'),
+    resume: control('let a paused sync go on', '', 'Resumed'),
+  },
+});
+
+async function planAll(targets: readonly string[], options: Values, ctx: Context): Promise<Plan[]> {
+  const plans: Plan[] = [];
+  for (const target of targets) plans.push(await planSync(target, flagsOf(options, ctx, target), ctx));
+  return plans;
+}
+
+function describeStatus(status: SyncStatus, paint: Paint): string {
+  const { pending } = status;
+  const head = status.in_sync
+    ? paint('good', `✓ ${displayPath(status.target)}: Master and Backup agree`)
+    : paint('warn', `⚠ ${displayPath(status.target)}: ${pending.copy} to copy, ${pending.update} to update (${formatBytes(pending.bytes)}), ${pending.delete} to delete, ${plural(pending.conflict, 'conflict')}`);
+  const last = status.last_operation;
+  return [
+    head,
+    ...describeProblems(status.problems, paint),
+    last ? `  last run: ${last.status} at ${last.start_time}, ${last.files_copied} copied` : '  never synced',
+    ...(status.last_success === null ? [] : [`  last complete sync: ${status.last_success}`]),
+  ].join('\n');
+}
+
+const START_WITHIN = 15_000;
+
+/** Starts the run as a process of its own and waits until its operation is in the journal. */
+async function detach(targets: readonly string[], options: Values, ctx: Context): Promise<Output> {
+  const [target] = targets;
+  if (target === undefined || targets.length > 1) throw new TandemError('usage', `--detach takes one target: current value is ${targets.length}.`, { hint: 'Start one run for each group.' });
+  getGroup(target, ctx);
+  const operation = randomUUID();
+  const child = spawnDetached(['sync', 'run', target, '--operation-id', operation, '--yes', ...repeatFlags(options)], ctx);
+  let code: number | undefined;
+  void child.ended.then((ended) => {
+    code = ended;
+  });
+  try {
+    for (const deadline = Date.now() + START_WITHIN; Date.now() < deadline; ) {
+      const found = (await listOperations({ limit: 20 }, ctx)).find(({ uuid }) => uuid === operation);
+      if (found) return { json: { operation_id: operation, process_id: child.pid }, text: () => operation };
+      if (code !== undefined) throw new TandemError('failed', `The run ended before it began: ${child.complaint().trim()}`, { hint: 'Run it without --detach to see more.' });
+      await new Promise((done) => setTimeout(done, 50));
+    }
+    throw new TandemError('failed', `The background run did not begin within ${START_WITHIN / 1000} s.`, { hint: 'See `tandem history list`.' });
+  } finally {
+    child.release();
+  }
+}
+
+/** The same run options again, as words. */
+function repeatFlags(options: Values): string[] {
+  const words: string[] = [];
+  for (const { flags } of [...(runOptions ?? []), ...(lockOptions ?? [])]) {
+    const name = /--([a-z-]+)/.exec(flags)?.[1] ?? '';
+    const value = options[name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())] as unknown;
+    if (value === undefined || value === false) continue;
+    for (const one of Array.isArray(value) ? value : [value]) words.push(`--${name}`, ...(one === true ? [] : [String(one)]));
+  }
+  return words;
+}
+
+/** Running and recent runs, for the dashboard. */
+export const panel = definePanel<Operation>({
+  title: 'Run',
+  rows: (ctx) => listOperations({ limit: 50 }, ctx),
+  columns: [
+    { title: 'OPERATION', value: ({ uuid }) => uuid.slice(0, 8) },
+    { title: 'TARGET', value: ({ target_name }) => displayPath(target_name) },
+    { title: 'STATUS', value: ({ status }) => status, style: ({ status }) => ({ completed: 'good', failed: 'bad', cancelled: 'warn', running: 'plain' } as const)[status] },
+    { title: 'PROGRESS', value: ({ progress }) => describeProgress(progress), align: 'right' },
+  ],
+  empty: 'Nothing has run yet: press s on a group to sync it.',
+  actions: [
+    { key: 'x', label: 'cancel', disabled: notRunning, command: ({ uuid }) => ['sync', 'cancel', uuid] },
+    { key: 'p', label: 'pause', disabled: notRunning, command: ({ uuid }) => ['sync', 'pause', uuid] },
+  ],
+});
+
+function notRunning({ status }: Operation): string | undefined {
+  return status === 'running' ? undefined : `it is ${status}`;
+}
+
+function describeProgress(progress: Progress | null): string {
+  return progress === null ? '' : `${progress.files_done}/${progress.files_total}  ${formatRate(progress.rate)}`;
+}
+
+runIfMain(import.meta, command);

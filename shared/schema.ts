@@ -1,0 +1,78 @@
+/**
+ * The database's tables, as a list of migrations: entry N brings `PRAGMA user_version` from N to N + 1. Entries are only
+ * ever added. The first columns of `sync_operations` and `file_sync_history` are those of the reference; ours follow.
+ */
+export const MIGRATIONS: readonly (readonly string[])[] = [
+  [
+    `CREATE TABLE sync_operations (
+      id INTEGER PRIMARY KEY AUTOINCREMENT,
+      group_id TEXT NOT NULL,
+      operation_type TEXT NOT NULL,
+      start_time TIMESTAMP NOT NULL,
+      end_time TIMESTAMP,
+      files_copied INTEGER DEFAULT 0,
+      files_skipped INTEGER DEFAULT 0,
+      files_failed INTEGER DEFAULT 0,
+      bytes_copied INTEGER DEFAULT 0,
+      status TEXT NOT NULL,
+      uuid TEXT NOT NULL UNIQUE,
+      target_kind TEXT NOT NULL,
+      target_name TEXT NOT NULL,
+      subpath TEXT NOT NULL DEFAULT '',
+      files_moved INTEGER NOT NULL DEFAULT 0,
+      files_deleted INTEGER NOT NULL DEFAULT 0,
+      conflicts_detected INTEGER NOT NULL DEFAULT 0,
+      verified TEXT NOT NULL DEFAULT 'none',
+      reason TEXT,
+      problems TEXT NOT NULL DEFAULT '[]',
+      process_id INTEGER NOT NULL,
+      process_start TEXT NOT NULL,
+      boot_id TEXT NOT NULL,
+      progress TEXT,
+      control TEXT NOT NULL DEFAULT ''
+    )`,
+    'CREATE INDEX sync_operations_group ON sync_operations (group_id, id)',
+    "CREATE INDEX sync_operations_running ON sync_operations (status) WHERE status = 'running'",
+    `CREATE TABLE operation_files (
+      operation_id INTEGER NOT NULL REFERENCES sync_operations (id) ON DELETE CASCADE,
+      seq INTEGER NOT NULL,
+      path TEXT NOT NULL,
+      action TEXT NOT NULL,
+      size INTEGER NOT NULL,
+      status TEXT NOT NULL,
+      message TEXT,
+      PRIMARY KEY (operation_id, seq)
+    ) WITHOUT ROWID`,
+    `CREATE TABLE pairs (
+      id INTEGER PRIMARY KEY,
+      group_id TEXT NOT NULL,
+      master_uuid TEXT NOT NULL,
+      backup_uuid TEXT NOT NULL,
+      UNIQUE (master_uuid, backup_uuid)
+    )`,
+    // `master_facts` and `backup_facts` are what a listing said of the path on that side when both last agreed (the
+    // format is in shared/listing.ts); `check_a` and `check_b` are two 32-bit hashes of both, whose sums over a
+    // subtree tell without reading the rows whether anything in it differs from a listing.
+    `CREATE TABLE file_sync_history (
+      id INTEGER PRIMARY KEY,
+      group_id TEXT NOT NULL,
+      relative_path TEXT NOT NULL,
+      checksum TEXT NOT NULL,
+      last_synced TIMESTAMP NOT NULL,
+      file_size INTEGER NOT NULL,
+      operation_type TEXT NOT NULL,
+      pair_id INTEGER NOT NULL REFERENCES pairs (id) ON DELETE CASCADE,
+      checksum_algorithm TEXT NOT NULL,
+      master_facts TEXT NOT NULL,
+      backup_facts TEXT NOT NULL,
+      link_target TEXT NOT NULL DEFAULT '',
+      stored_name TEXT NOT NULL DEFAULT '',
+      doubt TEXT NOT NULL DEFAULT '',
+      check_a INTEGER NOT NULL,
+      check_b INTEGER NOT NULL,
+      UNIQUE (pair_id, relative_path)
+    )`,
+    // Holds all that the sums need, so that they never touch the wide rows.
+    'CREATE INDEX file_sync_history_checks ON file_sync_history (pair_id, relative_path, check_a, check_b, doubt)',
+  ],
+];

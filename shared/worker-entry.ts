@@ -1,0 +1,57 @@
+/** Inside a worker thread: carries out the tasks of shared/workers.ts one after the other. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { errnoOf, messageOf } from './errors.ts';
+import { type Algorithm, hasherFactory } from './hash.ts';
+import { type Control, Transfer } from './transfer.ts';
+import { CANCEL, PAUSE, STOP, type TaskMessage, type WorkerData } from './workers.ts';
+
+const data = workerData as WorkerData;
+const state = new Int32Array(data.shared, 0, 1);
+const bytes = new BigInt64Array(data.shared, 8, 1);
+const junk = new Set(data.junk);
+let told = 0;
+
+/** Blocks here while the run is paused. */
+function current(): number {
+  let now = Atomics.load(state, 0);
+  while (now === PAUSE) {
+    Atomics.wait(state, 0, PAUSE, 1000);
+    now = Atomics.load(state, 0);
+  }
+  return now;
+}
+
+const control: Control = {
+  stop: () => current() === STOP,
+  cancel: () => current() >= CANCEL,
+  moved: (count) => void Atomics.add(bytes, 0, BigInt(count)),
+  holding: (path) => {
+    const now = Date.now();
+    if (now - told < 100) return;
+    told = now;
+    parentPort?.postMessage({ holding: path });
+  },
+};
+
+const isJunk = (name: string): boolean => junk.has(name) || name.startsWith('._');
+const ready = hasherFactory(data.algorithm).then((newHasher) => new Transfer(data.session, newHasher, control));
+
+/** Puts in what cannot be sent to a thread. */
+async function withFunctions(task: TaskMessage['task'], args: unknown[]): Promise<unknown[]> {
+  if (task === 'remove') return [args[0], isJunk];
+  if (task === 'hash') return [args[0], args[1], await hasherFactory(args[2] as Algorithm)];
+  return args;
+}
+
+parentPort?.on('message', async ({ id, task, args }: TaskMessage) => {
+  const transfer = await ready;
+  try {
+    const method = transfer[task] as (...values: unknown[]) => unknown;
+    const result = method.apply(transfer, await withFunctions(task, args));
+    parentPort?.postMessage({ id, result });
+  } catch (error) {
+    parentPort?.postMessage({ id, error: { message: messageOf(error), code: errnoOf(error) } });
+  } finally {
+    transfer.close();
+  }
+});

@@ -1,0 +1,152 @@
+/**
+ * The pool of worker threads behind every run: synchronous system calls inside, batches in and out. A task names a method
+ * of `Transfer`; its result is what that method returns. Started only when there is work, once per run.
+ */
+import { Worker } from 'node:worker_threads';
+import type { Algorithm } from './hash.ts';
+import type { Transfer, TransferSession } from './transfer.ts';
+
+/** The methods of Transfer that a task can name, with their own parameters and results. */
+export type TaskName = 'stage' | 'verify' | 'commit' | 'hash' | 'makeFolders' | 'remove' | 'copyMetadata' | 'finishFolders' | 'restat' | 'flush';
+
+export interface WorkerData {
+  session: TransferSession;
+  algorithm: Algorithm;
+  /** Int32[0]: a RunState; BigInt64 at byte 8: bytes moved. */
+  shared: SharedArrayBuffer;
+  /** Names that may go to the trash with the folder they lie in. */
+  junk: readonly string[];
+}
+
+export interface TaskMessage {
+  id: number;
+  task: TaskName;
+  args: unknown[];
+}
+
+export type WorkerReply =
+  | { id: number; result: unknown }
+  | { id: number; error: { message: string; code: string | undefined } }
+  | { holding: string };
+
+export const RUN = 0;
+export const PAUSE = 1;
+export const CANCEL = 2;
+export const STOP = 3;
+export type RunState = typeof RUN | typeof PAUSE | typeof CANCEL | typeof STOP;
+
+interface Pending {
+  message: TaskMessage;
+  done: (result: never) => void;
+  fail: (error: Error) => void;
+}
+
+interface Slot {
+  worker: Worker;
+  busy: Pending | undefined;
+  holding: string;
+}
+
+export class WorkerPool {
+  private readonly data: WorkerData;
+  private readonly size: number;
+  private readonly slots: Slot[] = [];
+  private readonly waiting: Pending[] = [];
+  private readonly state: Int32Array;
+  private readonly bytes: BigInt64Array;
+  private nextId = 1;
+  private closed = false;
+
+  constructor(data: Omit<WorkerData, 'shared'>, size: number) {
+    const shared = new SharedArrayBuffer(16);
+    this.data = { ...data, shared };
+    this.size = size;
+    this.state = new Int32Array(shared, 0, 1);
+    this.bytes = new BigInt64Array(shared, 8, 1);
+  }
+
+  /** Runs a task on the next free worker; starts another worker while all are busy and there is room. */
+  run<T extends TaskName>(task: T, ...args: TaskArguments<T>): Promise<ReturnType<Transfer[T]>> {
+    return new Promise((done, fail) => {
+      this.waiting.push({ message: { id: this.nextId++, task, args }, done: done as Pending['done'], fail });
+      this.dispatch();
+    });
+  }
+
+  setState(state: RunState): void {
+    Atomics.store(this.state, 0, state);
+    Atomics.notify(this.state, 0);
+  }
+
+  get bytesMoved(): number {
+    return Number(Atomics.load(this.bytes, 0));
+  }
+
+  /** The file that each busy worker holds. */
+  get holding(): string[] {
+    return this.slots.filter((slot) => slot.busy && slot.holding !== '').map((slot) => slot.holding);
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    await Promise.all(this.slots.map((slot) => slot.worker.terminate()));
+  }
+
+  /** Starts all workers ahead of their first task, so that their start-up overlaps with the scan. */
+  warm(): void {
+    while (this.slots.length < this.size) this.start();
+  }
+
+  private dispatch(): void {
+    while (this.waiting.length > 0) {
+      let slot = this.slots.find((one) => !one.busy);
+      if (!slot && this.slots.length < this.size) slot = this.start();
+      if (!slot) return;
+      const next = this.waiting.shift() as Pending;
+      slot.busy = next;
+      slot.worker.postMessage(next.message);
+    }
+  }
+
+  private start(): Slot {
+    // Under tsx a worker needs an .mjs entry that registers it; the bundle has a plain .js one.
+    const entry = import.meta.url.endsWith('.ts') ? './worker.mjs' : './worker.js';
+    // Descriptors are opened by native calls and closed at the end of each task, so Node need not follow them.
+    const worker = new Worker(new URL(entry, import.meta.url), { workerData: this.data, trackUnmanagedFds: false });
+    const slot: Slot = { worker, busy: undefined, holding: '' };
+    worker.on('message', (reply: WorkerReply) => this.receive(slot, reply));
+    worker.on('error', (error) => this.lose(slot, error));
+    worker.on('exit', () => this.lose(slot, new Error('a worker thread ended')));
+    this.slots.push(slot);
+    return slot;
+  }
+
+  private receive(slot: Slot, reply: WorkerReply): void {
+    if ('holding' in reply) {
+      slot.holding = reply.holding;
+      return;
+    }
+    const finished = slot.busy;
+    slot.busy = undefined;
+    slot.holding = '';
+    if ('error' in reply) finished?.fail(Object.assign(new Error(reply.error.message), { code: reply.error.code }));
+    else finished?.done(reply.result as never);
+    this.dispatch();
+  }
+
+  private lose(slot: Slot, error: Error): void {
+    const index = this.slots.indexOf(slot);
+    if (index >= 0) this.slots.splice(index, 1);
+    const lost = slot.busy;
+    slot.busy = undefined;
+    lost?.fail(error);
+    if (!this.closed) this.dispatch();
+  }
+}
+
+/** Functions do not travel: `remove` takes its junk list from the worker's data, `hash` the name of its algorithm. */
+type TaskArguments<T extends TaskName> = T extends 'remove'
+  ? [Parameters<Transfer['remove']>[0]]
+  : T extends 'hash'
+    ? [...side: Parameters<Transfer['hash']> extends [infer S, infer I, unknown] ? [S, I] : never, algorithm: Algorithm]
+    : Parameters<Transfer[T]>;

@@ -1,0 +1,208 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { REPOSITORY } from './helpers/cli.ts';
+
+const test = suite('architecture');
+
+/** docs/architecture.md holds the same table: which features a feature may import. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
+  detect: [],
+  history: [],
+  notify: [],
+  reconcile: [],
+  groups: ['detect'],
+  encrypt: ['groups'],
+  projects: ['groups', 'detect'],
+  conflicts: ['detect', 'groups', 'projects', 'history', 'encrypt'],
+  plan: ['detect', 'groups', 'history', 'reconcile'],
+  sync: ['detect', 'groups', 'projects', 'history', 'encrypt', 'conflicts', 'notify', 'reconcile', 'plan'],
+  restore: ['detect', 'groups', 'projects', 'history', 'encrypt', 'sync'],
+  verify: ['detect', 'groups', 'projects', 'history', 'encrypt'],
+  watch: ['detect', 'groups', 'projects', 'history', 'sync', 'notify'],
+  schedule: ['detect', 'groups', 'projects', 'history', 'sync', 'verify', 'notify'],
+  daemon: ['detect', 'history', 'watch', 'schedule', 'notify'],
+  report: ['groups', 'projects', 'history', 'conflicts', 'verify'],
+  status: 'any',
+  doctor: 'any',
+  demo: 'any',
+};
+
+/** Slices of `sync` without a command of their own. */
+const WITHOUT_COMMAND = ['reconcile', 'plan'];
+const FOLDERS = ['features', 'shared', 'tui', 'config', 'tests', 'docs', 'dist', 'node_modules', '.ci', '.git'];
+const MAX_LINES = 600;
+
+/** Packages that one place alone may name. */
+const ONE_HOME: Readonly<Record<string, RegExp>> = {
+  sqlite3: /^shared\/db\.ts$/,
+  koffi: /^shared\/syscalls\.ts$/,
+  blessed: /^tui\//,
+  commander: /^shared\/cli\.ts$/,
+};
+
+interface Import {
+  /** Path from the repository's root, or the package's name. */
+  target: string;
+  lazy: boolean;
+  typeOnly: boolean;
+}
+
+/** Every module that a source names: static, dynamic, re-exported, `require`d, in a type. */
+function importsOf(file: string, source: string): Import[] {
+  const code = withoutComments(source);
+  const found: Import[] = [];
+  const add = (specifier: string, lazy: boolean, typeOnly: boolean): void => {
+    const target = specifier.startsWith('.') ? normalize(join(dirname(file), specifier)) : specifier;
+    found.push({ target, lazy, typeOnly });
+  };
+  for (const match of code.matchAll(/\b(import|export)\s+(type\s)?[^'"`;()]*?\bfrom\s*['"]([^'"]+)['"]/g)) {
+    add(match[3] ?? '', false, match[2] !== undefined);
+  }
+  for (const match of code.matchAll(/\bimport\s*['"]([^'"]+)['"]/g)) add(match[1] ?? '', false, false);
+  for (const match of code.matchAll(/(typeof\s+|[<:|&]\s*)?\bimport\s*\(\s*([^)]*?)\s*,?\s*\)/g)) {
+    const literal = /^(['"`])([^$]*)\1$/.exec(match[2] ?? '');
+    add(literal?.[2] ?? `computed: ${match[2]}`, true, match[1] !== undefined);
+  }
+  for (const match of code.matchAll(/\brequire\w*\)?\s*\(\s*['"]([^'"]+)['"]/g)) add(match[1] ?? '', true, false);
+  for (const match of code.matchAll(/createRequire\([^)]*\)\s*\(\s*['"]([^'"]+)['"]/g))
+    add(match[1] ?? '', true, false);
+  return found;
+}
+
+function withoutComments(source: string): string {
+  return source.replace(/\/\*\*?[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+}
+
+/** What is wrong with one file; a sentence each. */
+function violations(file: string, source: string): string[] {
+  const wrong: string[] = [];
+  const [layer = '', name = ''] = file.replace(/\.(ts|mjs)$/, '').split('/');
+  for (const { target, lazy, typeOnly } of importsOf(file, source)) {
+    const say = (why: string): void => void wrong.push(`${file} imports ${target}: ${why}`);
+    const to = target.split('/')[0];
+    const feature = /^features\/(\w+)\.ts$/.exec(target)?.[1];
+    if (target.startsWith('computed: ') && file !== 'tui/tandem.mjs') say('a computed name cannot be checked');
+    if (to === 'tests' || target.startsWith('..')) say('it is not part of the program');
+    if (layer === 'shared' && (to === 'features' || to === 'tui')) say('the kernel knows neither features nor tui');
+    if (layer === 'features' && to === 'tui') say('tui composes features, not the other way round');
+    if (layer === 'tui' && to === 'features' && (file !== 'tui/main.ts' || !lazy))
+      say('only the lazy table of tui/main.ts may');
+    if (layer === 'features' && feature !== undefined) {
+      const allowed = MAY_IMPORT[name];
+      if (allowed !== 'any' && !allowed?.includes(feature))
+        say(`${name} may import ${allowed?.join(', ') || 'no feature'}`);
+    }
+    if (file === 'features/reconcile.ts') {
+      const pure = target === 'shared/paths.ts' || (target === 'shared/listing.ts' && typeOnly);
+      if (!pure) say('reconcile is pure: shared/paths.ts and types of shared/listing.ts only');
+    }
+    for (const [home, place] of Object.entries(ONE_HOME)) {
+      if ((target === home || target.startsWith(`${home}/`)) && !typeOnly && !place.test(file))
+        say(`only ${place.source} may`);
+    }
+  }
+  if (layer === 'features') wrong.push(...featureViolations(file, name, withoutComments(source)));
+  const lines = source.split('\n').length - 1;
+  if (lines > MAX_LINES) wrong.push(`${file} has ${lines} lines, more than ${MAX_LINES}`);
+  return wrong;
+}
+
+function featureViolations(file: string, name: string, code: string): string[] {
+  const wrong: string[] = [];
+  if (!(name in MAY_IMPORT)) wrong.push(`${file} is not in the table of docs/architecture.md`);
+  for (const match of code.matchAll(/\bprocess\s*\.\s*(exit|exitCode|stdout|stderr|stdin|argv)\b/g)) {
+    wrong.push(`${file} uses process.${match[1]}; a feature returns its output and throws its errors`);
+  }
+  for (const match of code.matchAll(/\bconsole\.\w+/g)) wrong.push(`${file} uses ${match[0]}`);
+  for (const match of code.matchAll(/['"](sqlite3|koffi|blessed)['"]/g)) wrong.push(`${file} names ${match[1]}`);
+  if (WITHOUT_COMMAND.includes(name)) {
+    if (/\bexport const command\b/.test(code)) wrong.push(`${file} is a slice without a command`);
+    return wrong;
+  }
+  if (!/\bexport const command\b/.test(code)) wrong.push(`${file} exports no command`);
+  if (!/\nrunIfMain\(import\.meta, command\);\s*$/.test(code))
+    wrong.push(`${file} does not end in runIfMain(import.meta, command);`);
+  return wrong;
+}
+
+function sources(): string[] {
+  return ['features', 'shared', 'tui'].flatMap((folder) =>
+    readdirSync(join(REPOSITORY, folder), { recursive: true, encoding: 'utf8' })
+      .filter((name) => /\.(ts|mjs)$/.test(name))
+      .map((name) => `${folder}/${name}`),
+  );
+}
+
+test('the code holds to the table of who may import whom', () => {
+  const files = sources();
+  assert.ok(files.length > 20, 'there are sources to look at');
+  const wrong = files.flatMap((file) => violations(file, readFileSync(join(REPOSITORY, file), 'utf8')));
+  assert.equal(wrong, []);
+});
+
+test('the table has no circle', () => {
+  const reached = (from: string, seen: readonly string[] = []): void => {
+    assert.not.ok(seen.includes(from), `${[...seen, from].join(' → ')}`);
+    const next = MAY_IMPORT[from] ?? [];
+    if (next !== 'any') for (const to of next) reached(to, [...seen, from]);
+  };
+  for (const name of Object.keys(MAY_IMPORT)) reached(name);
+});
+
+test('an upward import is found in every form', () => {
+  const end = '\nexport const command = 1;\nrunIfMain(import.meta, command);\n';
+  const cases: [file: string, source: string][] = [
+    ['features/detect.ts', `import { x } from './sync.ts';${end}`],
+    ['features/detect.ts', `import type { X } from './sync.ts';${end}`],
+    ['features/detect.ts', `import {\n  a,\n  type B,\n} from './sync.ts';${end}`],
+    ['features/detect.ts', `import './sync.ts';${end}`],
+    ['features/detect.ts', `export * from './sync.ts';${end}`],
+    ['features/detect.ts', `const x = await import('./sync.ts');${end}`],
+    ['features/detect.ts', `type T = typeof import('./sync.ts');${end}`],
+    ['features/detect.ts', `let t: import('./sync.ts').T;${end}`],
+    ['features/detect.ts', `const n = 'sync'; await import(\`./\${n}.ts\`);${end}`],
+    ['features/detect.ts', `import { x } from '../tui/main.ts';${end}`],
+    ['features/detect.ts', `createRequire(import.meta.url)('sqlite3');${end}`],
+    ['features/detect.ts', `import blessed from 'blessed';${end}`],
+    ['features/detect.ts', `process.exit(1);${end}`],
+    ['features/detect.ts', `process . stdout.write('x');${end}`],
+    ['features/detect.ts', 'export const command = 1;\n'],
+    ['features/groups.ts', `import { x } from './history.ts';${end}`],
+    ['features/other.ts', end],
+    ['features/reconcile.ts', "import { x } from '../shared/listing.ts';\n"],
+    ['features/reconcile.ts', "import { readFileSync } from 'node:fs';\n"],
+    ['shared/paths.ts', "import { x } from '../features/detect.ts';\n"],
+    ['shared/paths.ts', "const x = () => import('../features/detect.ts');\n"],
+    ['shared/paths.ts', "const k = require('koffi');\n"],
+    ['shared/paths.ts', "import sqlite from 'sqlite3';\n"],
+    ['tui/main.ts', "import { x } from '../features/detect.ts';\n"],
+    ['tui/board.ts', "const x = () => import('../features/detect.ts');\n"],
+    ['shared/long.ts', '\n'.repeat(MAX_LINES + 1)],
+  ];
+  for (const [file, source] of cases) assert.ok(violations(file, source).length > 0, `${file}: ${source}`);
+  const good = `// import { x } from './sync.ts';\nimport { a } from '../shared/paths.ts';${end}`;
+  assert.equal(violations('features/detect.ts', good), []);
+  assert.equal(violations('tui/main.ts', "const x = { load: () => import('../features/detect.ts') };\n"), []);
+  assert.equal(violations('features/groups.ts', `import { x } from './detect.ts';${end}`), []);
+  assert.equal(violations('features/reconcile.ts', "import type { X } from '../shared/listing.ts';\n"), []);
+});
+
+test('there are no other folders at the top', () => {
+  const present = readdirSync(REPOSITORY, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  assert.equal(
+    present.map((entry) => entry.name).filter((name) => !FOLDERS.includes(name)),
+    [],
+  );
+  if (!existsSync(join(REPOSITORY, '.git'))) return;
+  const tracked = spawnSync('git', ['-C', REPOSITORY, 'ls-files', '-z'], { encoding: 'utf8' }).stdout.split('\0');
+  const tops = new Set(tracked.filter((path) => path.includes('/')).map((path) => path.split('/')[0] ?? ''));
+  assert.equal(
+    [...tops].filter((name) => !FOLDERS.includes(name) || ['dist', 'node_modules', '.git'].includes(name)),
+    [],
+  );
+});
+
+test.run();

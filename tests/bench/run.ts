@@ -1,0 +1,209 @@
+/**
+ * `npm run bench [name…]`: whole processes, start included, tandem and its peers in turn, medians of five and the ratio
+ * of the medians. Trees lie on tmpfs, drives are virtual. Absolute times belong to the machine; quote the ratios.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
+const repo = fileURLToPath(new URL('../..', import.meta.url));
+const tandem = join(repo, 'tui', 'tandem.mjs');
+const home = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'tandem-bench-'));
+const env = { ...process.env, TANDEM_CONFIG: join(home, 'config'), TANDEM_DATA: join(home, 'data') };
+
+interface Measured {
+  milliseconds: number;
+  /** Peak resident memory in MB; 0 where the platform does not tell. */
+  peak: number;
+}
+
+interface Runner {
+  name: string;
+  /** Not measured, before each run. */
+  before?(): void;
+  command: string[];
+}
+
+function measure({ command, before }: Runner): Promise<Measured> {
+  before?.();
+  return new Promise((done, fail) => {
+    const started = performance.now();
+    const child = spawn(command[0] ?? '', command.slice(1), { env, stdio: ['ignore', 'ignore', 'pipe'] });
+    let peak = 0;
+    let complaint = '';
+    const look = (): void => {
+      try {
+        peak = Math.max(peak, Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1] ?? 0) / 1024);
+      } catch {
+        // It has just ended, or there is no /proc.
+      }
+    };
+    const timer = setInterval(look, 20);
+    child.stderr.on('data', (text) => {
+      complaint += String(text);
+    });
+    child.on('error', fail);
+    child.on('close', (code) => {
+      clearInterval(timer);
+      if (code === 0) done({ milliseconds: performance.now() - started, peak });
+      else fail(new Error(`${command.join(' ')} ended with ${code}: ${complaint}`));
+    });
+  });
+}
+
+const median = (values: number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+
+/** The first runner is tandem's, the second the peer of the promise; all take turns. */
+async function compare(title: string, runners: Runner[], promise?: number): Promise<void> {
+  const results = runners.map((): Measured[] => []);
+  for (let round = 0; round <= ROUNDS; round += 1) {
+    for (const [index, runner] of runners.entries()) {
+      const result = await measure(runner);
+      if (round > 0) results[index]?.push(result);
+    }
+  }
+  const times = results.map((runs) => median(runs.map(({ milliseconds }) => milliseconds)));
+  console.log(`\n${title}`);
+  for (const [index, { name }] of runners.entries()) {
+    const all = (results[index] ?? []).map(({ milliseconds }) => Math.round(milliseconds));
+    const peak = Math.max(...(results[index] ?? []).map((run) => run.peak));
+    console.log(`  ${name.padEnd(34)} ${Math.round(times[index] ?? 0).toString().padStart(6)} ms  (${Math.min(...all)}–${Math.max(...all)})  peak ${Math.round(peak)} MB`);
+  }
+  for (const [index, { name }] of runners.entries()) {
+    if (index === 0) continue;
+    const bound = index === 1 && promise !== undefined ? `  (promised: at most ${promise})` : '';
+    console.log(`  ratio to ${name.padEnd(25)} ${((times[0] ?? 0) / (times[index] ?? 1)).toFixed(2)}${bound}`);
+  }
+}
+
+/** `count` files of `size` bytes, 100 to a folder, all an hour old. */
+function buildTree(root: string, count: number, size: number): void {
+  const then = Date.now() / 1000 - 3600;
+  for (let at = 0; at < count; at += 1) {
+    const folder = join(root, `Shoot-${String(Math.floor(at / 1000)).padStart(3, '0')}`, `Card-${Math.floor(at / 100) % 10}`);
+    if (at % 100 === 0) mkdirSync(folder, { recursive: true });
+    const file = join(folder, `IMG_${String(at).padStart(6, '0')}.CR3`);
+    writeFileSync(file, size > 0 ? randomBytes(size) : '');
+    utimesSync(file, then, then);
+  }
+}
+
+function reset(...folders: string[]): void {
+  for (const folder of folders) {
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder, { recursive: true });
+  }
+}
+
+function run(...words: string[]): void {
+  const result = spawnSync(tandem, words, { env, encoding: 'utf8' });
+  if (result.status !== 0) throw new Error(`tandem ${words.join(' ')}: ${result.stdout}${result.stderr}`);
+}
+
+const has = (program: string): boolean => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
+const master = join(home, 'master');
+const backup = join(home, 'backup');
+const peers = join(home, 'peers');
+
+function freshPair(): void {
+  reset(env.TANDEM_CONFIG, env.TANDEM_DATA, backup);
+  rmSync(join(master, '.tandem'), { recursive: true, force: true });
+  const drive = (path: string, label: string): string => `    - { path: ${path}, label: ${label}, total_size: 100000000000 }`;
+  writeFileSync(join(env.TANDEM_CONFIG, 'app.yaml'), `drives:\n  virtual:\n${drive(master, 'BenchMaster')}\n${drive(backup, 'BenchBackup')}\n`);
+  run('groups', 'create', 'Bench', '--master', 'BenchMaster', '--backup', 'BenchBackup');
+}
+
+async function firstSync(): Promise<void> {
+  reset(master);
+  buildTree(master, 20_000, 8192);
+  const fresh = (): void => reset(peers);
+  const runners: Runner[] = [
+    { name: 'tandem sync run (SHA-256 recorded)', before: freshPair, command: [tandem, 'sync', 'run', 'Bench'] },
+    { name: 'rsync -a', before: fresh, command: ['rsync', '-a', '--exclude=.tandem', `${master}/`, `${peers}/`] },
+    { name: 'cp -a', before: fresh, command: ['cp', '-a', `${master}/.`, peers] },
+  ];
+  if (has('rclone')) runners.push({ name: 'rclone copy', before: fresh, command: ['rclone', 'copy', '--config', '/dev/null', master, peers] });
+  await compare('First sync: 20,000 files of 8 KiB', runners, 1.1);
+  reset(peers, backup);
+}
+
+async function noChange(): Promise<void> {
+  reset(master, peers);
+  buildTree(master, 100_000, 0);
+  freshPair();
+  const first = await measure({ name: 'first', command: [tandem, 'sync', 'run', 'Bench'] });
+  console.log(`\nFirst sync of 100,000 empty files: ${Math.round(first.milliseconds)} ms, peak ${Math.round(first.peak)} MB (promised: under 300)`);
+  spawnSync('rsync', ['-a', '--exclude=.tandem', `${master}/`, `${peers}/`]);
+  const rsync: Runner = { name: 'rsync -an', command: ['rsync', '-an', '--exclude=.tandem', `${master}/`, `${peers}/`] };
+  const runners: Runner[] = [{ name: 'tandem sync run', command: [tandem, 'sync', 'run', 'Bench'] }, rsync];
+  if (has('rclone')) runners.push({ name: 'rclone sync --dry-run', command: ['rclone', 'sync', '--dry-run', '--config', '/dev/null', '--exclude', '/.tandem/**', master, peers] });
+  await compare('Nothing changed: 100,000 files', runners, 1.5);
+  let tick = 0;
+  const touch = (): void => {
+    tick += 1;
+    writeFileSync(join(master, 'Shoot-050', 'Card-5', 'IMG_050500.CR3'), `edit ${tick}`);
+  };
+  await compare('One file of 100,000 changed', [{ name: 'tandem sync run', before: touch, command: [tandem, 'sync', 'run', 'Bench'] }, { ...rsync, name: 'rsync -a', before: touch, command: rsync.command.map((word) => (word === '-an' ? '-a' : word)) }]);
+}
+
+async function largeFile(): Promise<void> {
+  reset(master, peers);
+  const chunk = randomBytes(8 * 1024 * 1024);
+  for (let at = 0; at < 4; at += 1) writeFileSync(join(master, `clip-${at}.mov`), Buffer.concat(Array.from({ length: 32 }, () => chunk)));
+  for (let at = 0; at < 4; at += 1) utimesSync(join(master, `clip-${at}.mov`), 1e9, 1e9);
+  const fresh = (): void => reset(peers);
+  await compare('Four files of 256 MiB', [
+    { name: 'tandem sync run (SHA-256 recorded)', before: freshPair, command: [tandem, 'sync', 'run', 'Bench'] },
+    { name: 'rsync -a', before: fresh, command: ['rsync', '-a', '--exclude=.tandem', `${master}/`, `${peers}/`] },
+    { name: 'cp -a', before: fresh, command: ['cp', '-a', `${master}/.`, peers] },
+  ]);
+}
+
+async function start(): Promise<void> {
+  reset(master, backup);
+  freshPair();
+  const empty = join(home, 'empty.ts');
+  writeFileSync(empty, '');
+  const tsx = join(repo, 'node_modules', '.bin', 'tsx');
+  await compare('Start: tandem groups list', [{ name: 'tandem groups list', command: [tandem, 'groups', 'list'] }, { name: 'tsx empty.ts', command: [tsx, empty] }], 1.5);
+}
+
+/** A library call in a fresh process, after loading the module. */
+async function hundredGroups(): Promise<void> {
+  reset(env.TANDEM_CONFIG, env.TANDEM_DATA);
+  const group = (at: number): string =>
+    [
+      `  - id: "550e8400-e29b-41d4-a716-${String(at).padStart(12, '0')}"`,
+      `    name: "Archive ${at}"`,
+      '    created: "2026-01-12T10:00:00Z"',
+      '    modified: "2026-01-12T10:00:00Z"',
+      '    description: "Primary storage for photo projects"',
+      ...['master', 'backup'].flatMap((role) => [`    ${role}_drive:`, `      serial_number: "${role}-${at}"`, `      label: "${role}${at}"`, '      total_size: 2000000000000']),
+    ].join('\n');
+  writeFileSync(join(env.TANDEM_CONFIG, 'storage_groups.yaml'), `version: 1\ngroups:\n${Array.from({ length: 100 }, (_, at) => group(at)).join('\n')}\n`);
+  const script = join(home, 'load.ts');
+  writeFileSync(
+    script,
+    `import { createContext } from '${repo}/shared/context.ts';\nimport { listGroups } from '${repo}/features/groups.ts';\n` +
+      'const ctx = createContext();\nconst started = performance.now();\nconst groups = listGroups(ctx);\n' +
+      "if (groups.length !== 100) throw new Error('not 100');\nconsole.log(performance.now() - started);\n",
+  );
+  const tsx = join(repo, 'node_modules', '.bin', 'tsx');
+  const once = (): number => Number(spawnSync(tsx, [script], { env, encoding: 'utf8' }).stdout);
+  const first = once();
+  const times = Array.from({ length: ROUNDS }, once);
+  console.log(`\n100 groups, library call in a fresh process: ${median(times).toFixed(1)} ms (first ever ${first.toFixed(1)} ms; promised: under 10)`);
+}
+
+const all: Record<string, () => Promise<void>> = { groups: hundredGroups, start, first: firstSync, large: largeFile, none: noChange };
+const wanted = process.argv.slice(2);
+try {
+  run('--version');
+  for (const [name, part] of Object.entries(all)) if (wanted.length === 0 || wanted.includes(name)) await part();
+} finally {
+  rmSync(home, { recursive: true, force: true });
+}
