@@ -3,19 +3,32 @@
  * batch is written to partials, flushed, put in place, flushed and only then recorded; before each batch both drives
  * prove once more that they are the right ones and that the lock is ours. What fails is reported path by path.
  */
+import { makeRow } from '../shared/baseline.ts';
+import { BATCH_FILES, Batches, chunk, GROUP_FILES, groupBySize } from '../shared/batches.ts';
 import type { Context } from '../shared/context.ts';
-import type { Problem } from '../shared/errors.ts';
 import type { Phase, Progress } from '../shared/events.ts';
-import { Entry, rowChecks } from '../shared/listing.ts';
+import { Entry, sameInode } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
+import { RateMeter } from '../shared/meter.ts';
 import { depthOf, parentOf } from '../shared/paths.ts';
-import { removeTree } from '../shared/recover.ts';
+import { partialFolder, removeTree } from '../shared/recover.ts';
+import type { SyncStatistics } from '../shared/statistics.ts';
+import { isFuse } from '../shared/store.ts';
 import { statAt } from '../shared/syscalls.ts';
-import { type CommitItem, partialFolder, type StageItem, type StageResult } from '../shared/transfer.ts';
+import type { CommitItem, ExpectedItem, StageItem, StageResult } from '../shared/tasks.ts';
 import { CANCEL, PAUSE, RUN, STOP, type WorkerPool } from '../shared/workers.ts';
-import { type BaselineRow, type Control, type FileAction, readBaseline, recordActions, reportProgress, writeBaseline } from './history.ts';
-import { assertIdentity, type OpenPair, type Plan, workerCount, workersOf } from './plan.ts';
+import {
+  type BaselineRow,
+  type Control,
+  type FileAction,
+  readBaseline,
+  recordActions,
+  reportProgress,
+  writeBaseline,
+} from './history.ts';
+import type { Plan } from './plan.ts';
 import type { Action } from './reconcile.ts';
+import { assertIdentity, type OpenPair, workerCount, workersOf } from './session.ts';
 
 export interface ApplyTask {
   plan: Plan;
@@ -27,32 +40,19 @@ export interface ApplyTask {
   pairId: number;
   /** Refuse every path whose Master changed since the plan was made (saved plans). */
   strict: boolean;
-}
-
-/** Reference name of the result of a sync; `files_moved` belongs to moves. */
-export interface SyncStatistics {
-  files_copied: number;
-  files_skipped: number;
-  files_failed: number;
-  files_moved: number;
-  files_deleted: number;
-  bytes_copied: number;
-  conflicts_detected: number;
-  verified: 'none' | 'cache' | 'device';
-  problems: Problem[];
-  cancelled: boolean;
+  /** Counted up while the run goes on, so that they are right also when it throws. */
+  statistics: SyncStatistics;
 }
 
 /**
  * @throws TandemError when the run must stop: a drive is gone (`drive_missing`), is another one (`guard`), or the lock
  * was taken (`locked`). Everything put in place before is recorded.
  */
-export async function applyPlan(task: ApplyTask, ctx: Context): Promise<SyncStatistics> {
+export async function applyPlan(task: ApplyTask, ctx: Context): Promise<void> {
   const run = new Run(task, ctx);
   try {
     await run.start();
     await run.steps();
-    return run.statistics;
   } finally {
     await run.end();
   }
@@ -60,9 +60,6 @@ export async function applyPlan(task: ApplyTask, ctx: Context): Promise<SyncStat
 
 // --- internal ---
 
-const SMALL_FILE = 8 * 1024 * 1024;
-const GROUP_FILES = 64;
-const BATCH = { files: 2000, bytes: 512 * 1024 * 1024, milliseconds: 5000 };
 /** Several times the coarsest clock tick of a kernel: times on ns filesystems move in ticks. */
 const TICK_NS = 10_000_000;
 
@@ -74,41 +71,43 @@ interface Staged {
 }
 
 class Run {
-  readonly statistics: SyncStatistics;
+  private readonly statistics: SyncStatistics;
   private readonly task: ApplyTask;
   private readonly ctx: Context;
   private readonly pool: WorkerPool;
   private readonly lanes: number;
   private readonly touched = new Set<string>();
   private readonly failedLinks: StageItem[] = [];
+  /** First names of files that get further names in this run. */
+  private readonly linkTargets: ReadonlySet<string>;
+  /** Records, made or used in this run, of files with several names. */
+  private readonly linked = new Map<string, BaselineRow>();
   private timer: NodeJS.Timeout | undefined;
   private phase: Phase = 'prepare';
   private filesDone = 0;
   private seq = 0;
   private actionSeq = 0;
-  private rate = 0;
-  private lastBytes = 0;
-  private lastTime = Date.now();
+  private readonly meter = new RateMeter();
+  /** What comparing had read before the first copy. */
+  private readonly readBefore: number;
   private control: Control = '';
   private reporting = false;
 
   constructor(task: ApplyTask, ctx: Context) {
     this.task = task;
     this.ctx = ctx;
-    const { options, totals, problems, failed } = task.plan;
+    const { options } = task.plan;
     this.lanes = workerCount(options);
     this.pool = workersOf(task.pair, task.operation, options);
-    this.statistics = {
-      files_copied: 0, files_skipped: totals.skipped, files_failed: failed, files_moved: 0, files_deleted: 0,
-      bytes_copied: 0, conflicts_detected: totals.conflict, verified: options.verify_checksums === 'checksum' ? 'device' : 'none',
-      problems: [...problems], cancelled: false,
-    };
+    this.readBefore = this.pool.bytesMoved;
+    this.linkTargets = new Set(task.plan.actions.flatMap(({ link_to }) => link_to ?? []));
+    this.statistics = task.statistics;
   }
 
   async start(): Promise<void> {
-    const stop = (): void => this.setState();
-    this.ctx.signal.addEventListener('abort', stop, { once: true });
-    this.ctx.hardSignal.addEventListener('abort', stop, { once: true });
+    this.ctx.signal.addEventListener('abort', this.setState);
+    this.ctx.hardSignal.addEventListener('abort', this.setState);
+    this.setState();
     this.timer = setInterval(() => void this.report(), 250);
     await this.recordPlanned();
   }
@@ -121,13 +120,12 @@ class Run {
     await this.makeFolders(of('mkdir'));
     this.phase = 'copy';
     await this.copy(copies.filter(({ entry, link_to }) => entry !== 'd' && link_to === undefined));
-    await this.copy(copies.filter(({ link_to }) => link_to !== undefined));
-    await this.copyItems(this.failedLinks.splice(0));
-    await this.refreshLinks(copies);
+    await this.copyLinks(copies.filter(({ link_to }) => link_to !== undefined));
     await this.mirrorMetadata(of('meta').filter(({ entry }) => entry !== 'd'));
     for (const { path } of of('meta').filter(({ entry }) => entry === 'd')) this.touched.add(path);
     this.phase = 'delete';
     await this.remove(of('delete'));
+    await this.refreshLinks();
     await this.recordAgreed(of('adopt'), of('forget'));
     this.phase = 'finish';
     await this.finishFolders();
@@ -135,10 +133,13 @@ class Run {
 
   async end(): Promise<void> {
     clearInterval(this.timer);
+    this.ctx.signal.removeEventListener('abort', this.setState);
+    this.ctx.hardSignal.removeEventListener('abort', this.setState);
     if (this.cancelled) this.statistics.cancelled = true;
     try {
       const { pair, operation } = this.task;
-      if (statAt(pair.backup.dir, partialFolder(operation)) !== null) removeTree(pair.backup.dir, partialFolder(operation));
+      if (statAt(pair.backup.dir, partialFolder(operation)) !== null)
+        removeTree(pair.backup.dir, partialFolder(operation));
     } catch {
       // A drive that is gone keeps its partials; the next run clears them.
     }
@@ -154,16 +155,21 @@ class Run {
     return this.ctx.hardSignal.aborted || this.control === 'stop';
   }
 
-  private setState(): void {
+  private readonly setState = (): void => {
     this.pool.setState(this.stopped ? STOP : this.cancelled ? CANCEL : this.control === 'pause' ? PAUSE : RUN);
-  }
+  };
 
   private async report(): Promise<void> {
     if (this.reporting) return;
     this.reporting = true;
     try {
       const progress = this.progress();
-      this.ctx.emit({ kind: 'progress', operation_id: this.task.operation, target: this.task.plan.target.name, progress });
+      this.ctx.emit({
+        kind: 'progress',
+        operation_id: this.task.operation,
+        target: this.task.plan.target.name,
+        progress,
+      });
       this.control = await reportProgress(this.task.operationId, progress, this.ctx);
       this.setState();
     } catch (error) {
@@ -175,14 +181,8 @@ class Run {
 
   private progress(): Progress {
     const { totals } = this.task.plan;
-    const bytes = this.pool.bytesMoved;
-    const now = Date.now();
-    const seconds = Math.max(0.001, (now - this.lastTime) / 1000);
-    const momentary = (bytes - this.lastBytes) / seconds;
-    this.rate = this.rate === 0 ? momentary : this.rate * 0.85 + momentary * 0.15;
-    this.lastBytes = bytes;
-    this.lastTime = now;
-    const left = totals.bytes - bytes;
+    const bytes = this.pool.bytesMoved - this.readBefore;
+    const { rate, eta } = this.meter.sample(bytes, totals.bytes - bytes);
     return {
       phase: this.phase,
       files_done: this.filesDone,
@@ -192,8 +192,8 @@ class Run {
       files_failed: this.statistics.files_failed,
       bytes_done: Math.min(bytes, totals.bytes),
       bytes_total: totals.bytes,
-      rate: Math.round(this.rate),
-      eta: this.rate > 1 && left > 0 ? Math.round(left / this.rate) : null,
+      rate,
+      eta,
       current: this.pool.holding,
       paused: this.control === 'pause',
     };
@@ -213,8 +213,38 @@ class Run {
 
   // --- copies ---
 
+  /**
+   * Stages on all workers; commits one batch while the next is being staged. A file that changed is tried once more, a
+   * hard link that could not be made is copied.
+   */
   private async copy(actions: readonly Action[]): Promise<void> {
-    await this.copyItems(actions.map((action) => this.stageItem(action)));
+    await this.copyItems(actions, (action) => this.stageItem(action));
+  }
+
+  private async copyItems<T extends { size: number }>(
+    work: readonly T[],
+    toItem: (one: T) => StageItem,
+  ): Promise<void> {
+    const retry: StageItem[] = [];
+    await this.stageAndCommit(work, toItem, retry);
+    const again: StageItem[] = [];
+    await this.stageAndCommit([...retry, ...this.failedLinks.splice(0)], (item) => item, again);
+    await this.note(again.map((item) => this.fail(item.path, 'changed during copy', item.size)));
+  }
+
+  /** Further names of files, once the first name is in place and recorded. */
+  private async copyLinks(actions: readonly Action[]): Promise<void> {
+    const items: StageItem[] = [];
+    for (const action of actions) {
+      const item = this.stageItem(action);
+      const first = item.linkTo ?? '';
+      const known = this.linked.get(first) ?? (await readBaseline(this.task.pairId, first, this.ctx))[0];
+      if (known?.path === first) {
+        this.linked.set(first, known);
+        items.push({ ...item, linkFacts: { master: known.master_facts, backup: known.backup_facts } });
+      } else items.push({ ...item, linkTo: null });
+    }
+    await this.copyItems(items, (item) => item);
   }
 
   private stageItem(action: Action): StageItem {
@@ -228,25 +258,21 @@ class Run {
       linkTo: action.link_to ?? null,
       masterFacts: this.task.strict ? action.master : null,
       backupFacts: action.backup,
+      backupShared: action.backup_shared === true,
     };
   }
 
-  /** Stages on all workers; commits one batch while the next is being staged. A file that changed is tried once more. */
-  private async copyItems(items: readonly StageItem[]): Promise<void> {
-    const retry: StageItem[] = [];
-    await this.stageAndCommit(items, retry);
-    const again: StageItem[] = [];
-    await this.stageAndCommit(retry, again);
-    await this.note(again.map((item) => this.fail(item.path, 'changed during copy', item.size)));
-  }
-
-  private async stageAndCommit(items: readonly StageItem[], retry: StageItem[]): Promise<void> {
-    const groups = groupItems(items);
-    const batches = new Batches((batch) => this.commit(batch, retry));
+  private async stageAndCommit<T extends { size: number }>(
+    work: readonly T[],
+    toItem: (one: T) => StageItem,
+    retry: StageItem[],
+  ): Promise<void> {
+    const groups = groupBySize(work);
+    const batches = new Batches<Staged>((batch) => this.commit(batch, retry));
     let next = 0;
     const lane = async (): Promise<void> => {
       while (next < groups.length && !this.cancelled) {
-        const group = groups[next] as StageItem[];
+        const group = (groups[next] as T[]).map(toItem);
         next += 1;
         const startedAt = Date.now();
         const results = await this.pool.run('stage', group);
@@ -259,12 +285,21 @@ class Run {
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   }
 
-  private async sortStaged(group: readonly StageItem[], results: readonly StageResult[], startedAt: number, batches: Batches): Promise<void> {
+  private async sortStaged(
+    group: readonly StageItem[],
+    results: readonly StageResult[],
+    startedAt: number,
+    batches: Batches<Staged>,
+  ): Promise<void> {
     const failed: FileAction[] = [];
     results.forEach((result, index) => {
       const item = group[index] as StageItem;
-      if (result.outcome === 'done') batches.add({ item, result, startedAt });
-      else if (result.outcome !== 'stopped') failed.push(this.fail(item.path, result.message, item.size));
+      if (result.outcome === 'done') {
+        batches.add({ item, result, startedAt }, result.bytes);
+        this.filesDone += 1;
+      } else if (result.outcome === 'stopped') return;
+      else if (item.linkTo !== null) this.failedLinks.push({ ...item, linkTo: null });
+      else failed.push(this.fail(item.path, result.message, item.size));
     });
     if (failed.length === 0) return;
     // A pulled drive fails file by file: then the run ends here instead of listing them all.
@@ -277,7 +312,7 @@ class Run {
     this.prove();
     const good = await this.verifyStaged(batch);
     await this.pool.run('flush');
-    const chunks = chunk(good, 128);
+    const chunks = chunk(good, GROUP_FILES);
     const results = (await Promise.all(chunks.map((part) => this.pool.run('commit', part.map(commitItem))))).flat();
     await this.pool.run('flush');
     const rows: BaselineRow[] = [];
@@ -285,12 +320,18 @@ class Run {
     results.forEach((committed, index) => {
       const staged = good[index] as Staged;
       const { path, size, linkTo } = staged.item;
-      if (committed.outcome === 'done') {
-        rows.push(this.rowOf(staged, committed.backupFacts));
+      if (committed.outcome === 'done' && isShort(staged, committed.backupFacts)) {
+        actions.push(this.fail(path, 'the Backup holds fewer bytes than were written', size));
+      } else if (committed.outcome === 'done') {
+        const recorded = this.rowOf(staged, committed.backupFacts);
+        rows.push(recorded);
+        if (linkTo !== null || this.linkTargets.has(path)) this.linked.set(path, recorded);
         actions.push({ path, action: staged.item.backupFacts === null ? 'copy' : 'update', size, status: 'done' });
         this.placed(staged);
-      } else if (committed.outcome === 'changed') retry.push(staged.item);
-      else if (committed.outcome === 'conflict') actions.push(this.lateConflict(path, committed.message));
+      } else if (committed.outcome === 'changed') {
+        retry.push(staged.item);
+        this.filesDone -= 1;
+      } else if (committed.outcome === 'conflict') actions.push(this.lateConflict(path, committed.message));
       else if (linkTo !== null) this.failedLinks.push({ ...staged.item, linkTo: null });
       else actions.push(this.fail(path, committed.message, size));
     });
@@ -298,22 +339,21 @@ class Run {
     if (results.some(({ outcome }) => outcome === 'failed')) assertIdentity(this.task.pair);
   }
 
-  /** Each further name changes the ctime of the file, and so what is recorded under its other names. */
-  private async refreshLinks(copies: readonly Action[]): Promise<void> {
-    const linked = copies.filter(({ link_to }) => link_to !== undefined);
-    const firstNames = new Map(linked.map(({ path, link_to }) => [path, link_to]));
-    const paths = [...new Set(linked.flatMap(({ path, link_to }) => [link_to ?? path, path]))];
-    for (const part of chunk(paths, BATCH.files)) {
-      const facts = await this.pool.run('restat', part);
-      const rows: BaselineRow[] = [];
-      for (const [index, path] of part.entries()) {
-        const known = (await readBaseline(this.task.pairId, path, this.ctx))[0];
+  /** Whatever is done to one name of a file changes the ctime that is recorded under its other names. */
+  private async refreshLinks(): Promise<void> {
+    for (const part of chunk([...this.linked.values()], BATCH_FILES)) {
+      const facts = await this.pool.run(
+        'restat',
+        part.map(({ path }) => path),
+      );
+      const rows = part.flatMap((known, index): BaselineRow[] => {
         const now = facts[index] ?? '';
-        if (!known || now === '') continue;
-        const first = firstNames.get(path);
-        const original = first === undefined || known.checksum !== '' ? known : (await readBaseline(this.task.pairId, first, this.ctx))[0];
-        rows.push(row(path, known.size, known.master_facts, now, { checksum: original?.checksum ?? '', algorithm: original?.checksum_algorithm ?? '' }));
-      }
+        if (now === known.backup_facts || !sameInode(now, known.backup_facts)) return [];
+        const { checksum, checksum_algorithm: algorithm, doubt, size, path } = known;
+        return [
+          makeRow(path, size, known.master_facts, now, { checksum, algorithm, doubt: doubt === '' ? '' : 'racy' }),
+        ];
+      });
       await this.record(rows, [], []);
     }
   }
@@ -323,7 +363,6 @@ class Run {
     else {
       this.statistics.files_copied += 1;
       this.statistics.bytes_copied += result.bytes;
-      this.filesDone += 1;
     }
     this.touched.add(parentOf(item.path));
   }
@@ -340,39 +379,70 @@ class Run {
     const files = batch.filter(({ item }) => item.kind === 'f' && item.linkTo === null);
     if (level !== 'checksum' || files.length === 0) return batch;
     await this.pool.run('flush');
-    const direct = !this.task.pair.backupDrive.network && !/fuse/.test(this.task.pair.backupDrive.filesystem);
+    const direct = !this.task.pair.backupDrive.network && !isFuse(this.task.pair.backup);
     const bad = new Set<number>();
     for (const part of await Promise.all(
-      chunk(files, 64).map((some) => this.pool.run('verify', some.map(({ result }) => ({ seq: result.seq, checksum: result.checksum })), direct)),
+      chunk(files, 64).map((some) =>
+        this.pool.run(
+          'verify',
+          some.map(({ result }) => ({ seq: result.seq, checksum: result.checksum })),
+          direct,
+        ),
+      ),
     )) {
       for (const seq of part.failed) bad.add(seq);
       if (part.level === 'cache') this.statistics.verified = 'cache';
     }
-    const failed = batch.filter(({ item }) => bad.has(item.seq)).map(({ item }) => this.fail(item.path, 'what was read back from the Backup differs from what was written', item.size));
+    const failed = batch
+      .filter(({ item }) => bad.has(item.seq))
+      .map(({ item }) =>
+        this.fail(item.path, 'what was read back from the Backup differs from what was written', item.size),
+      );
     await this.note(failed);
     return batch.filter(({ item }) => !bad.has(item.seq));
   }
 
   private rowOf({ item, result, startedAt }: Staged, backupFacts: string): BaselineRow {
-    const { options } = this.task.plan;
-    const linked = item.linkTo !== null;
-    const granule = Math.max(this.task.pair.masterTraits.mtime_granularity_ns, TICK_NS);
-    const racy = item.kind === 'f' && new Entry(result.masterFacts, item.path).mtime >= BigInt(startedAt) * 1_000_000n - BigInt(2 * granule);
-    return row(item.path, item.kind === 'f' ? item.size : 0, result.masterFacts, backupFacts, {
-      checksum: result.checksum,
-      algorithm: linked || result.checksum === '' ? '' : options.checksum_algorithm,
+    const original = item.linkTo === null ? undefined : this.linked.get(item.linkTo);
+    const checksum = original?.checksum ?? result.checksum;
+    const algorithm = original?.checksum_algorithm ?? this.task.plan.options.checksum_algorithm;
+    const size = item.kind === 'f' ? new Entry(result.masterFacts, item.path).size : 0;
+    return makeRow(item.path, size, result.masterFacts, backupFacts, {
+      checksum,
+      algorithm: checksum === '' ? '' : algorithm,
       target: result.target,
-      doubt: racy ? 'racy' : '',
+      doubt: original?.doubt === 'racy' ? 'racy' : this.isRacy(item.kind, item.path, result.masterFacts, startedAt),
     });
+  }
+
+  /** A path whose content agrees on both sides already, as far as the plan saw. */
+  private agreedRow(action: Action, backupFacts: string): BaselineRow {
+    return makeRow(action.path, action.size, action.master ?? '', backupFacts, {
+      checksum: action.checksum ?? '',
+      algorithm: action.checksum_algorithm ?? '',
+      target: action.target ?? '',
+      doubt: this.isRacy(action.entry, action.path, action.master ?? '', Date.parse(this.task.plan.created_at)),
+    });
+  }
+
+  /** Written so shortly before it was looked at that a later change could carry the same time. */
+  private isRacy(entry: 'f' | 'd' | 'l', path: string, masterFacts: string, lookedAt: number): '' | 'racy' {
+    if (entry !== 'f') return '';
+    const granule = Math.max(this.task.pair.masterTraits.mtime_granularity_ns, TICK_NS);
+    const limit = BigInt(lookedAt) * 1_000_000n - BigInt(2 * granule);
+    return new Entry(masterFacts, path).mtime >= limit ? 'racy' : '';
   }
 
   // --- folders, metadata, deletions ---
 
   private async makeFolders(actions: readonly Action[]): Promise<void> {
-    for (const part of chunk(actions, BATCH.files)) {
+    for (const part of chunk(actions, BATCH_FILES)) {
       if (this.cancelled) return;
       this.prove();
-      const problems = await this.pool.run('makeFolders', part.map(({ path }) => path));
+      const problems = await this.pool.run(
+        'makeFolders',
+        part.map(({ path }) => path),
+      );
       const failed = new Map(problems.map(({ path, message }) => [path, message]));
       for (const { path } of part) {
         const message = failed.get(path);
@@ -387,17 +457,19 @@ class Run {
   }
 
   private async mirrorMetadata(actions: readonly Action[]): Promise<void> {
-    for (const part of chunk(actions, BATCH.files)) {
+    for (const part of chunk(actions, BATCH_FILES)) {
       if (this.cancelled) return;
       this.prove();
-      const results = await this.pool.run('copyMetadata', part.map(({ path, entry, master, backup }) => ({ path, kind: entry, masterFacts: master ?? '', backupFacts: backup ?? '' })));
+      const results = await this.pool.run('copyMetadata', part.map(expected));
       await this.pool.run('flush');
       const rows: BaselineRow[] = [];
       const notes: FileAction[] = [];
-      results.forEach(({ outcome, message, backupFacts }, index) => {
+      results.forEach(({ outcome, message, backupFacts, links }, index) => {
         const action = part[index] as Action;
         if (outcome === 'done') {
-          rows.push(agreedRow(action, backupFacts));
+          const recorded = this.agreedRow(action, backupFacts);
+          rows.push(recorded);
+          if (links > 1 && action.entry === 'f') this.linked.set(action.path, recorded);
           notes.push({ path: action.path, action: 'meta', size: action.size, status: 'done' });
         } else if (outcome === 'conflict') notes.push(this.lateConflict(action.path, message));
         else notes.push({ ...this.fail(action.path, message), action: 'meta' });
@@ -409,10 +481,10 @@ class Run {
   /** Children before parents, one group after the other: a folder can go only when it is empty. */
   private async remove(actions: readonly Action[]): Promise<void> {
     const deepestFirst = actions.toReversed();
-    for (const part of chunk(deepestFirst, BATCH.files)) {
+    for (const part of chunk(deepestFirst, BATCH_FILES)) {
       if (this.cancelled) return;
       this.prove();
-      const results = await this.pool.run('remove', part.map(({ path, entry, backup }) => ({ path, kind: entry, backupFacts: backup ?? '' })));
+      const results = await this.pool.run('remove', part.map(expected));
       await this.pool.run('flush');
       const gone: string[] = [];
       const notes: FileAction[] = [];
@@ -420,6 +492,7 @@ class Run {
         const { entry, backup } = part[index] as Action;
         if (outcome === 'done') {
           gone.push(path);
+          this.linked.delete(path);
           this.touched.delete(path);
           this.touched.add(parentOf(path));
           if (entry !== 'd') {
@@ -437,10 +510,17 @@ class Run {
 
   private async recordAgreed(adopted: readonly Action[], forgotten: readonly Action[]): Promise<void> {
     for (const { entry, path } of adopted) if (entry === 'd') this.touched.add(path);
-    const rows = adopted.filter(({ entry }) => entry !== 'd').map((action) => agreedRow(action, action.backup ?? ''));
+    const files = adopted.filter(({ entry }) => entry !== 'd');
+    // Another program may have written them a moment ago: what is recorded is on the medium.
+    if (files.length > 0) await this.pool.run('flush');
+    const rows = files.map((action) => this.agreedRow(action, action.backup ?? ''));
     const notes = rows.map(({ path, size }): FileAction => ({ path, action: 'adopt', size, status: 'done' }));
-    for (const part of chunk(rows, BATCH.files)) await this.record(part, [], []);
-    await this.record([], forgotten.map(({ path }) => path), notes);
+    for (const part of chunk(rows, BATCH_FILES)) await this.record(part, [], []);
+    await this.record(
+      [],
+      forgotten.map(({ path }) => path),
+      notes,
+    );
   }
 
   /** Deepest first, because setting a folder's times is undone by any change in it. */
@@ -450,9 +530,9 @@ class Run {
     if (paths.length === 0) return;
     this.prove();
     const rows: BaselineRow[] = [];
-    for (const part of chunk(paths, BATCH.files)) {
+    for (const part of chunk(paths, BATCH_FILES)) {
       for (const { path, masterFacts, backupFacts, message } of await this.pool.run('finishFolders', part)) {
-        if (message === '') rows.push(row(path, 0, masterFacts, backupFacts, {}));
+        if (message === '') rows.push(makeRow(path, 0, masterFacts, backupFacts, {}));
         else this.statistics.problems.push({ path, message });
       }
     }
@@ -465,19 +545,29 @@ class Run {
   /** Conflicts and impossible paths are part of the operation's record from the start. */
   private async recordPlanned(): Promise<void> {
     const { actions, problems } = this.task.plan;
-    const conflicts = actions
-      .filter(({ kind }) => kind === 'conflict')
-      .map(({ path, size, reason, conflict_type }): FileAction => ({ path, action: 'conflict', size, status: 'conflict', message: `${conflict_type}: ${reason}` }));
-    await this.note([...conflicts, ...problems.map(({ path, message }): FileAction => ({ path, action: 'problem', size: 0, status: 'failed', message }))]);
+    const conflicts = actions.filter(({ kind }) => kind === 'conflict');
+    await this.note([
+      ...conflicts.map(({ path, size, reason, conflict_type }): FileAction => {
+        return { path, action: 'conflict', size, status: 'conflict', message: `${conflict_type}: ${reason}` };
+      }),
+      ...problems.map(({ path, message }): FileAction => {
+        return { path, action: 'problem', size: 0, status: 'failed', message };
+      }),
+    ]);
   }
 
   private async note(actions: readonly FileAction[]): Promise<void> {
     await this.record([], [], actions);
   }
 
-  private async record(rows: readonly BaselineRow[], removed: readonly string[], actions: readonly FileAction[]): Promise<void> {
+  private async record(
+    rows: readonly BaselineRow[],
+    removed: readonly string[],
+    actions: readonly FileAction[],
+  ): Promise<void> {
     const { pairId, plan, operationId } = this.task;
-    if (rows.length > 0 || removed.length > 0) await writeBaseline(pairId, plan.target.group_id, 'sync', rows, removed, this.ctx);
+    if (rows.length > 0 || removed.length > 0)
+      await writeBaseline(pairId, plan.target.group_id, 'sync', rows, removed, this.ctx);
     if (actions.length === 0) return;
     const first = this.actionSeq;
     this.actionSeq += actions.length;
@@ -485,111 +575,22 @@ class Run {
   }
 }
 
-/** Staged files gather here; a full batch is committed while others are being staged, at most one ahead. */
-class Batches {
-  private open: Staged[] = [];
-  private bytes = 0;
-  private since = Date.now();
-  private running: Promise<void> = Promise.resolve();
-  private waiting = 0;
-  private readonly commit: (batch: readonly Staged[]) => Promise<void>;
-
-  constructor(commit: (batch: readonly Staged[]) => Promise<void>) {
-    this.commit = commit;
-  }
-
-  add(staged: Staged): void {
-    this.open.push(staged);
-    this.bytes += staged.result.bytes;
-  }
-
-  /** Starts a commit when the batch is full; waits while two are under way. */
-  async turn(): Promise<void> {
-    const full = this.open.length >= BATCH.files || this.bytes >= BATCH.bytes || Date.now() - this.since >= BATCH.milliseconds;
-    if (full) this.begin();
-    if (this.waiting > 1) await this.running;
-  }
-
-  async finish(): Promise<void> {
-    this.begin();
-    await this.running;
-  }
-
-  private begin(): void {
-    const batch = this.open;
-    this.open = [];
-    this.bytes = 0;
-    this.since = Date.now();
-    this.waiting += 1;
-    this.running = this.running.then(() => this.commit(batch)).finally(() => {
-      this.waiting -= 1;
-    });
-    this.running.catch(() => {});
-  }
+/** What the plan saw of a path, for a worker to find again before it touches anything. */
+function expected({ path, entry, master, backup, backup_shared }: Action): ExpectedItem {
+  return {
+    path,
+    kind: entry,
+    masterFacts: master ?? '',
+    backupFacts: backup ?? '',
+    backupShared: backup_shared === true,
+  };
 }
 
-/** Small files travel in groups, large ones alone. */
-function groupItems(items: readonly StageItem[]): StageItem[][] {
-  const groups: StageItem[][] = [];
-  let group: StageItem[] = [];
-  let bytes = 0;
-  for (const item of items) {
-    if (item.size >= SMALL_FILE) {
-      groups.push([item]);
-      continue;
-    }
-    if (group.length >= GROUP_FILES || bytes + item.size > SMALL_FILE) {
-      groups.push(group);
-      group = [];
-      bytes = 0;
-    }
-    group.push(item);
-    bytes += item.size;
-  }
-  if (group.length > 0) groups.push(group);
-  return groups;
-}
-
-function chunk<T>(items: readonly T[], size: number): T[][] {
-  const parts: T[][] = [];
-  for (let at = 0; at < items.length; at += size) parts.push(items.slice(at, at + size));
-  return parts;
+/** A drive that lies about its capacity keeps names, not bytes. */
+function isShort({ item, result }: Staged, backupFacts: string): boolean {
+  return item.kind === 'f' && item.linkTo === null && new Entry(backupFacts, item.path).size !== result.bytes;
 }
 
 function commitItem({ item, result }: Staged): CommitItem {
   return { ...item, stagedFacts: result.masterFacts };
 }
-
-interface RowExtras {
-  checksum?: string;
-  algorithm?: string;
-  target?: string;
-  doubt?: '' | 'racy';
-}
-
-function row(path: string, size: number, masterFacts: string, backupFacts: string, extras: RowExtras): BaselineRow {
-  const { a, b } = rowChecks(path, extras.target ?? '', masterFacts, backupFacts);
-  return {
-    path,
-    size,
-    checksum: extras.checksum ?? '',
-    checksum_algorithm: extras.algorithm ?? '',
-    master_facts: masterFacts,
-    backup_facts: backupFacts,
-    link_target: extras.target ?? '',
-    stored_name: '',
-    doubt: extras.doubt ?? '',
-    check_a: a,
-    check_b: b,
-  };
-}
-
-/** A path whose content agrees on both sides already. */
-function agreedRow(action: Action, backupFacts: string): BaselineRow {
-  return row(action.path, action.size, action.master ?? '', backupFacts, {
-    checksum: action.checksum ?? '',
-    algorithm: action.checksum_algorithm ?? '',
-    target: action.target ?? '',
-  });
-}
-

@@ -35,7 +35,7 @@ import { displayPath } from '../shared/paths.ts';
 import { findVersion } from '../shared/scan.ts';
 import { MIGRATIONS } from '../shared/schema.ts';
 import { loadSettings } from '../shared/settings.ts';
-import { closeFolder, type Dir, hasNative, openFolder, openRoot } from '../shared/syscalls.ts';
+import { closeFolder, type Dir, hasNative, openFolder, openRoot, statAt } from '../shared/syscalls.ts';
 import { type DriveInfo, listDrives, readSignature } from './detect.ts';
 import { listGroups } from './groups.ts';
 import { listOperations } from './history.ts';
@@ -58,12 +58,13 @@ export async function runChecks(ctx: Context): Promise<Check[]> {
   const reading: Context = { ...ctx, dataDir: devNull, settings: () => loadSettings(ctx.configDir) };
   const settings = attempt('settings', () => settingsCheck(reading));
   const { check: groupsCheck, groups } = readGroups(reading);
+  const folder = dataFolderCheck(ctx);
   return [
     ...(await machineChecks(ctx)),
     settings,
     groupsCheck,
-    dataFolderCheck(ctx),
-    ...(await databaseChecks(ctx)),
+    folder,
+    ...(await databaseChecks(folder.status === 'ok', ctx)),
     ...(settings.status === 'fail' ? [] : await driveChecks(groups, reading)),
   ];
 }
@@ -237,7 +238,7 @@ const REBUILD =
   'Move it away with its -wal and -shm files, and sync again: the baseline is rebuilt by comparing the drives. Only the history is lost.';
 
 /** The database is opened only when its version is the present one: opening an older one would change it. */
-async function databaseChecks(ctx: Context): Promise<Check[]> {
+async function databaseChecks(writable: boolean, ctx: Context): Promise<Check[]> {
   const path = join(ctx.dataDir, 'tandem.db');
   const name = 'database';
   const shown = displayPath(path);
@@ -245,6 +246,10 @@ async function databaseChecks(ctx: Context): Promise<Check[]> {
     const version = schemaVersion(path);
     if (version === undefined) return [ok(name, 'There is no database yet; the first run makes it.')];
     if (version === 'broken') return [fail(name, `${shown} is not a database.`, REBUILD)];
+    if (version > MIGRATIONS.length) {
+      const message = `${shown} was written by a newer tandem (schema ${version}, this one knows ${MIGRATIONS.length}).`;
+      return [fail(name, message, 'Update tandem; the file was not touched.')];
+    }
     if (version < MIGRATIONS.length && !existsSync(`${path}-wal`)) {
       const hint = 'Nothing to do: the next command that uses it brings it up to date.';
       return [
@@ -255,14 +260,17 @@ async function databaseChecks(ctx: Context): Promise<Check[]> {
         ),
       ];
     }
+    if (!writable) return [warn(name, `${shown} was not checked.`, 'Make its folder writable first.')];
     const db = await ctx.dbIfExists();
     const rows = (await db?.all<{ quick_check: string }>('PRAGMA quick_check(3)')) ?? [];
     const said = rows.map((row) => row.quick_check);
     if (said.join() !== 'ok') return [fail(name, `${shown} is damaged: ${displayPath(said.join('; '))}.`, REBUILD)];
     return [ok(name, `${shown} is sound (schema ${version}).`), await journalCheck(ctx)];
   } catch (error) {
-    const newer = error instanceof TandemError && /newer tandem/.test(error.message);
-    return [fail(name, sentence(displayPath(messageOf(error))), newer ? (error.hint ?? '') : REBUILD)];
+    const code = errnoOf(error) ?? errnoOf((error as Error).cause);
+    const damaged = code === 'SQLITE_CORRUPT' || code === 'SQLITE_NOTADB';
+    const hint = damaged ? REBUILD : 'Check its permissions and whether another program holds it; then try again.';
+    return [fail(name, sentence(displayPath(messageOf(error))), hint)];
   }
 }
 
@@ -488,6 +496,10 @@ function stateChecks(named: (topic: string) => string, whose: string, { drive, g
     return [failed(named('lock'), error)];
   }
   try {
+    // Reading a pipe in its place would wait for ever.
+    if ((statAt(root, '.tandem/lock')?.kind ?? 'f') !== 'f') {
+      return [fail(named('lock'), `The lock of ${whose} is not a plain file.`, 'Remove .tandem/lock from that drive.')];
+    }
     const holder = lockHolder(root);
     if (holder) {
       const hint = '`tandem status` shows what it does; `tandem sync cancel OPERATION` ends it.';

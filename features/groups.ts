@@ -89,6 +89,11 @@ export function getGroup(query: string, ctx: Context): Group {
   return pickGroup(query, listGroups(ctx));
 }
 
+/** How the group knows its drive of that role. */
+export function getDriveByRole(group: Group, role: Role): DriveIdentity {
+  return group[`${role}_drive`];
+}
+
 /**
  * Pairs two connected drives and writes a signature on each.
  * @throws TandemError `invalid` when the drives or the name cannot be used; no group and no signature is left then.

@@ -1,23 +1,24 @@
 /**
  * The journal. Every run (sync, restore, verify …) is an *operation*: a row from its first moment, with live progress
  * and a control flag, so that any other process can watch or cancel it. Below each operation stand its per-file
- * actions. Beside them lives the *baseline*: per pair of drives and path, what both sides looked like when they last
- * agreed; a sync compares the drives with it. All of it is in the user's database; the drives are never touched here.
+ * actions. The *baseline* beside them (what both sides looked like when they last agreed) is in shared/baseline.ts. All of
+ * it is in the user's database; the drives are never touched here.
  */
 import { randomUUID } from 'node:crypto';
 import { realpathSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { writeFileAtomic } from '../shared/config.ts';
 import type { Context } from '../shared/context.ts';
-import type { Database, SqlValue } from '../shared/db.ts';
+import { type Database, fieldsOf, storable, writePacked } from '../shared/db.ts';
 import { type Problem, TandemError } from '../shared/errors.ts';
 import type { Progress } from '../shared/events.ts';
 import type { Column, Output, Paint, Style, VerbInput } from '../shared/feature.ts';
 import { defineCommand, definePanel, renderTable, runIfMain } from '../shared/feature.ts';
 import { formatBytes, formatCount, formatDuration, formatRate, formatTime, plural } from '../shared/format.ts';
-import { Entry } from '../shared/listing.ts';
-import { isGone, thisProcess } from '../shared/machine.ts';
+import { isGone, type ProcessIdentity, thisProcess } from '../shared/machine.ts';
 import { displayPath } from '../shared/paths.ts';
+
+export * from '../shared/baseline.ts';
 
 export type OperationStatus = 'running' | 'completed' | 'failed' | 'cancelled';
 type EndStatus = Exclude<OperationStatus, 'running'>;
@@ -101,36 +102,17 @@ export interface GroupStatistics {
   last_success: string | null;
 }
 
-export interface BaselineRow {
-  /** From the drive's root. */
-  path: string;
-  size: number;
-  /** Hex; empty when the row was adopted by size and mtime and the content was not read yet. */
-  checksum: string;
-  checksum_algorithm: string;
-  /** Facts of a listing (shared/listing.ts) as they were when both sides agreed. */
-  master_facts: string;
-  backup_facts: string;
-  link_target: string;
-  stored_name: string;
-  /** `pending`: not yet covered by a flush; `racy`: written within the clock's granule. Either: compare the content. */
-  doubt: '' | 'pending' | 'racy';
-  /** Unsigned 32-bit hashes. */
-  check_a: number;
-  check_b: number;
-}
-
 /** Begins an operation, after marking those whose process died. Returns its number. */
 export async function startOperation(start: OperationStart, ctx: Context): Promise<number> {
   const db = await ctx.db();
   await markInterrupted(ctx);
-  const { pid, start: processStart, boot_id } = thisProcess();
+  const { pid, start: processStart, boot_id, pid_namespace } = thisProcess();
   const { lastId } = await db.transaction(() =>
     db.run(
       `INSERT INTO sync_operations (uuid, group_id, operation_type, target_kind, target_name, subpath, status, start_time,
-        process_id, process_start, boot_id) SELECT ?1 ->> 'uuid', ?1 ->> 'group_id', ?1 ->> 'operation_type',
-        ?1 ->> 'target_kind', ?1 ->> 'target_name', ?1 ->> 'subpath', 'running', ?2, ?3, ?4, ?5`,
-      [JSON.stringify(start), ctx.now().toISOString(), pid, processStart, boot_id],
+        process_id, process_start, boot_id, pid_namespace) SELECT ?1 ->> 'uuid', ?1 ->> 'group_id', ?1 ->> 'operation_type',
+        ?1 ->> 'target_kind', ?1 ->> 'target_name', ?1 ->> 'subpath', 'running', ?2, ?3, ?4, ?5, ?6`,
+      [JSON.stringify(start), ctx.now().toISOString(), pid, processStart, boot_id, pid_namespace],
     ),
   );
   return lastId;
@@ -198,13 +180,16 @@ export async function setControl(operation: Operation, control: Control, ctx: Co
 
 /** Running rows whose process is provably gone become `failed` with the reason `interrupted`. Returns how many. */
 export async function markInterrupted(ctx: Context): Promise<number> {
-  const db = await ctx.dbIfExists();
-  const running = await db?.all<{ id: number; pid: number; start: string; boot_id: string }>(
-    `SELECT id, process_id AS pid, process_start AS start, boot_id FROM sync_operations WHERE status = 'running'`,
+  const reader = await ctx.dbIfExists();
+  const running = await reader?.all<Omit<ProcessIdentity, 'machine_id'> & { id: number }>(
+    `SELECT id, process_id AS pid, process_start AS start, boot_id, pid_namespace FROM sync_operations
+      WHERE status = 'running'`,
   );
   // A database in WAL mode is never shared between machines, so its rows are this machine's.
-  const gone = running?.filter((row) => isGone({ ...thisProcess(), ...row })).map((row) => row.id) ?? [];
-  if (!db || gone.length === 0) return 0;
+  const { machine_id } = thisProcess();
+  const gone = running?.filter((row) => isGone({ ...row, machine_id })).map((row) => row.id) ?? [];
+  if (gone.length === 0) return 0;
+  const db = await ctx.db();
   const sql = `UPDATE sync_operations SET status = 'failed', reason = 'interrupted', end_time = ?1, control = ''
     WHERE status = 'running' AND id IN (SELECT value FROM json_each(?2))`;
   return (await db.transaction(() => db.run(sql, [ctx.now().toISOString(), JSON.stringify(gone)]))).changes;
@@ -279,139 +264,6 @@ export async function historyStatistics(group: string | undefined, ctx: Context)
   return rows?.map((row) => ({ ...row, operations: JSON.parse(row.operations) })) ?? [];
 }
 
-/** The pair's number, or null when these two drives were never synced with each other here. Writes nothing. */
-export async function findPair(masterUuid: string, backupUuid: string, ctx: Context): Promise<number | null> {
-  const db = await ctx.dbIfExists();
-  const sql = 'SELECT id FROM pairs WHERE master_uuid = ? AND backup_uuid = ?';
-  return (await db?.get<{ id: number }>(sql, [masterUuid, backupUuid]))?.id ?? null;
-}
-
-/** The pair's number; a pair that is known under another group goes over to this one. */
-export async function ensurePair(groupId: string, master: string, backup: string, ctx: Context): Promise<number> {
-  const db = await ctx.db();
-  const sql = `INSERT INTO pairs (group_id, master_uuid, backup_uuid) VALUES (?, ?, ?)
-    ON CONFLICT (master_uuid, backup_uuid) DO UPDATE SET group_id = excluded.group_id RETURNING id`;
-  const [row] = await db.transaction(() => db.all<{ id: number }>(sql, [groupId, master, backup]));
-  return (row as { id: number }).id;
-}
-
-/**
- * Count, sums and doubtful rows at `subpath` and below it (`''`: everything), without reading the rows. The sums are
- * taken modulo 2^32, so that they stay exact and do not depend on order.
- */
-export async function baselineChecks(pairId: number, subpath: string, ctx: Context): Promise<BaselineChecks> {
-  const db = await ctx.dbIfExists();
-  const part = `SELECT count(*) AS n, sum(check_a) AS a, sum(check_b) AS b, sum(doubt <> '') AS d FROM file_sync_history`;
-  const row = await db?.get<BaselineChecks>(
-    `SELECT sum(n) AS rows, coalesce(sum(a), 0) & 4294967295 AS a, coalesce(sum(b), 0) & 4294967295 AS b,
-      coalesce(sum(d), 0) AS doubtful FROM (${part} WHERE pair_id = ?1 AND relative_path = ?2
-        UNION ALL ${part} WHERE pair_id = ?1 AND relative_path > ?3 AND relative_path < ?4)`,
-    [pairId, subpath, ...boundsBelow(subpath)],
-  );
-  return row ?? { rows: 0, a: 0, b: 0, doubtful: 0 };
-}
-
-/** The rows at `subpath` and below it (`''`: everything). */
-export async function readBaseline(pairId: number, subpath: string, ctx: Context): Promise<BaselineRow[]> {
-  const db = await ctx.dbIfExists();
-  if (!db) return [];
-  const found: BaselineRow[] = [];
-  // One JSON text per page costs a third of an object per row; pages keep it below the longest string that V8 takes.
-  const read = async (condition: string, bounds: readonly SqlValue[]): Promise<string | null> => {
-    const page = await db.get<{ rows: string; last: string | null }>(
-      `SELECT json_group_array(json_array(${BASELINE_COLUMNS.join(', ')})) AS rows, max(relative_path) AS last FROM
-        (SELECT * FROM file_sync_history WHERE pair_id = ?1 AND ${condition} ORDER BY relative_path LIMIT 20000)`,
-      [pairId, ...bounds],
-    );
-    for (const row of JSON.parse(page?.rows ?? '[]') as BaselineTuple[]) found.push(baselineRow(row));
-    return page?.last ?? null;
-  };
-  await read('relative_path = ?2', [subpath]);
-  const [above, below] = boundsBelow(subpath);
-  let last: SqlValue = above;
-  while (last !== null) last = await read('relative_path > ?2 AND relative_path < ?3', [last, below]);
-  return found;
-}
-
-/**
- * Records rows (replacing those of the same path) and forgets the `removed` paths, all or nothing; a path in both is
- * recorded.
- * @throws TandemError `invalid` for a path that no database text can hold: it would come back as another path.
- */
-export async function writeBaseline(
-  pairId: number,
-  groupId: string,
-  operationType: 'sync' | 'restore' | 'delete',
-  rows: readonly BaselineRow[],
-  removed: readonly string[],
-  ctx: Context,
-): Promise<void> {
-  for (const { path, link_target, stored_name } of rows) {
-    if (storable(path) === path && storable(link_target) === link_target && storable(stored_name) === stored_name)
-      continue;
-    throw new TandemError('invalid', `The path '${displayPath(path)}' holds a character that cannot be recorded.`, {
-      hint: 'Rename the file; nothing of this batch was recorded.',
-    });
-  }
-  const db = await ctx.db();
-  const remove = `DELETE FROM file_sync_history WHERE pair_id = ?1
-    AND relative_path IN (SELECT value FROM json_each(?2))`;
-  await db.transaction(async () => {
-    await writePacked(db, remove, [pairId], removed);
-    const fixed = [pairId, groupId, operationType, ctx.now().toISOString()];
-    await writePacked(
-      db,
-      UPSERT,
-      fixed,
-      rows.map((row) => BASELINE_FIELDS.map((field) => row[field])),
-    );
-  });
-}
-
-// The reference's tracking interface, for callers who know a group and no drives: it works on the pair of drives that
-// the group got last.
-
-/** True unless size, checksum and mtime are all as recorded when the path was last synced. */
-export async function needsSync(
-  groupId: string,
-  relativePath: string,
-  checksum: string,
-  mtime: Date,
-  size: number,
-  ctx: Context,
-): Promise<boolean> {
-  const db = await ctx.dbIfExists();
-  const row = await db?.get<{ facts: string; doubt: string; last_synced: string }>(
-    `SELECT master_facts AS facts, doubt, last_synced FROM file_sync_history
-      WHERE pair_id = (SELECT max(id) FROM pairs WHERE group_id = ?) AND relative_path = ? AND checksum = ? AND file_size = ?`,
-    [groupId, relativePath, checksum, size],
-  );
-  if (!row) return true;
-  if (row.facts === '') return mtime.getTime() > Date.parse(row.last_synced);
-  const recorded = Number(new Entry(row.facts, relativePath).mtime) / 1e6;
-  return row.doubt === 'pending' || Math.abs(recorded - mtime.getTime()) > 1;
-}
-
-/**
- * Records that a path was synced, restored or (`delete`) removed by other means. The row says nothing about the
- * drives, so the next sync compares this path by content.
- */
-export async function updateFileRecord(
-  groupId: string,
-  relativePath: string,
-  checksum: string,
-  size: number,
-  operationType: 'sync' | 'restore' | 'delete',
-  ctx: Context,
-): Promise<void> {
-  const db = await ctx.db();
-  const pair = await db.get<{ id: number | null }>('SELECT max(id) AS id FROM pairs WHERE group_id = ?', [groupId]);
-  const pairId = pair?.id ?? (await ensurePair(groupId, groupId, groupId, ctx));
-  const row = baselineRow([relativePath, size, 0, 0, 'pending', checksum, 'sha256', '', '', '', '']);
-  const gone = operationType === 'delete';
-  await writeBaseline(pairId, groupId, operationType, gone ? [] : [row], gone ? [relativePath] : [], ctx);
-}
-
 /** Newest first; 50 unless told otherwise. */
 export function getSyncHistory(groupId: string, limit: number | undefined, ctx: Context): Promise<Operation[]> {
   return listOperations({ group_id: groupId, limit: limit ?? 50 }, ctx);
@@ -449,6 +301,7 @@ const OPERATION_COLUMNS = `id, uuid, group_id, operation_type, status, start_tim
 
 const ENDED = `FILTER (WHERE end_time IS NOT NULL AND reason IS NOT 'interrupted'`;
 const SECONDS = `max(0, unixepoch(end_time, 'subsec') - unixepoch(start_time, 'subsec'))`;
+
 const STATISTICS = `SELECT group_id, (SELECT target_name FROM sync_operations AS named
     WHERE named.group_id = every.group_id AND target_kind = 'group' ORDER BY id DESC LIMIT 1) AS group_name,
   json_object('running', sum(status = 'running'), 'completed', sum(status = 'completed'),
@@ -461,83 +314,6 @@ const STATISTICS = `SELECT group_id, (SELECT target_name FROM sync_operations AS
   FROM sync_operations AS every WHERE ?1 IS NULL OR group_id = ?1 OR group_id IN
     (SELECT group_id FROM sync_operations WHERE target_kind = 'group' AND target_name = ?1)
   GROUP BY group_id ORDER BY max(id) DESC`;
-
-interface BaselineChecks {
-  rows: number;
-  a: number;
-  b: number;
-  doubtful: number;
-}
-
-type BaselineTuple = [
-  string,
-  number,
-  number,
-  number,
-  BaselineRow['doubt'],
-  string,
-  string,
-  string,
-  string,
-  string,
-  string,
-];
-
-const FIELDS =
-  'path size check_a check_b doubt checksum checksum_algorithm master_facts backup_facts link_target stored_name';
-const BASELINE_FIELDS = FIELDS.split(' ') as (keyof BaselineRow)[];
-const COLUMN_NAMES: Partial<Record<keyof BaselineRow, string>> = { path: 'relative_path', size: 'file_size' };
-const BASELINE_COLUMNS = BASELINE_FIELDS.map((field) => COLUMN_NAMES[field] ?? field);
-const ALL_COLUMNS = ['pair_id', 'group_id', 'operation_type', 'last_synced', ...BASELINE_COLUMNS];
-// Without the key: setting it, even to itself, writes every index anew.
-const SET_COLUMNS = ALL_COLUMNS.filter((column) => column !== 'pair_id' && column !== 'relative_path');
-const UPSERT = `INSERT INTO file_sync_history (${ALL_COLUMNS.join(', ')})
-  SELECT ?1, ?2, ?3, ?4, ${fieldsOf(BASELINE_COLUMNS.length)} FROM jsonb_each(?5) WHERE true
-  ON CONFLICT (pair_id, relative_path) DO UPDATE SET
-  ${SET_COLUMNS.map((column) => `${column} = excluded.${column}`).join(', ')}`;
-
-function baselineRow(tuple: BaselineTuple): BaselineRow {
-  // Spelt out: a rest or spread element here makes reading 100,000 rows three times slower.
-  const [path, size, check_a, check_b, doubt, checksum, checksum_algorithm, master_facts, backup_facts, link, stored] =
-    tuple;
-  return {
-    path,
-    size,
-    checksum,
-    checksum_algorithm,
-    master_facts,
-    backup_facts,
-    link_target: link,
-    stored_name: stored,
-    doubt,
-    check_a,
-    check_b,
-  };
-}
-
-function fieldsOf(count: number): string {
-  return Array.from({ length: count }, (_, index) => `value ->> ${index}`).join(', ');
-}
-
-/**
- * Runs `sql` for rows that travel as JSON in its last parameter, to be called inside a transaction. A thousand rows a
- * statement take up to 40 % less time than all of them in one, whose text outgrows the processor's caches.
- */
-async function writePacked(db: Database, sql: string, fixed: readonly SqlValue[], rows: readonly unknown[]) {
-  for (let at = 0; at < rows.length; at += 1000) {
-    await db.run(sql, [...fixed, JSON.stringify(rows.slice(at, at + 1000))]);
-  }
-}
-
-/** Half of a surrogate pair has no UTF-8 form, and NUL ends a text in SQLite. */
-function storable(text: string): string {
-  return text.replace(/[\0\p{Surrogate}]/gu, '\ufffd');
-}
-
-/** Bounds, both exclusive, of the paths below a folder; any BLOB sorts behind every text. */
-function boundsBelow(subpath: string): [SqlValue, SqlValue] {
-  return subpath === '' ? ['', Uint8Array.of(0xff)] : [`${subpath}/`, `${subpath}0`];
-}
 
 async function pruneActions(db: Database, ctx: Context): Promise<void> {
   let keep: { keepOperations: number; keepDays: number };

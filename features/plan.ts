@@ -4,35 +4,35 @@
  * `sync.ts` carries out.
  */
 import { existsSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import type { Context } from '../shared/context.ts';
 import { type Problem, TandemError } from '../shared/errors.ts';
 import { Filter } from '../shared/filters.ts';
 import { formatBytes, plural } from '../shared/format.ts';
 import type { Algorithm } from '../shared/hash.ts';
-import { Checks, eachRecord, Entry, entryAt, type RecordView } from '../shared/listing.ts';
-import { baseName, isInside, isWindowsFamily, nameProblem, parentOf, type RelPath } from '../shared/paths.ts';
-import { mountsBelow, type Scan, scanTree } from '../shared/scan.ts';
-import { assertPresent, closeDriveRoot, type DriveRoot, freeBytes, openDriveRoot } from '../shared/store.ts';
-import { settableGranularity } from '../shared/syscalls.ts';
-import type { TransferSession } from '../shared/transfer.ts';
-import { WorkerPool } from '../shared/workers.ts';
-import { defaultTraits, type DriveInfo, listDrives, readSignature, type Traits } from './detect.ts';
-import { connectPair, ensureSigned, type Group, type GroupOptions, type Pair, resolveOptions } from './groups.ts';
-import { baselineChecks, type BaselineRow, findPair, readBaseline } from './history.ts';
-import { matchPair } from './pairs.ts';
-import { type Action, type Evidence, keyOf, type Need, reconcile, type Rules, type SideRules } from './reconcile.ts';
+import { Entry, eachRecord } from '../shared/listing.ts';
+import {
+  baseName,
+  isInside,
+  isWindowsFamily,
+  nameProblem,
+  parentOf,
+  type RelPath,
+  timeLimits,
+} from '../shared/paths.ts';
+import { mountsBelow, type Scan, walkTree } from '../shared/scan.ts';
+import { freeBytes } from '../shared/store.ts';
+import { settableGranularity, statAt } from '../shared/syscalls.ts';
+import type { Traits } from './detect.ts';
+import type { Group } from './groups.ts';
+import { type BaselineRow, findPair, readBaseline } from './history.ts';
+import { type Action, type Evidence, keyOf, type Need, type Rules, reconcile, type SideRules } from './reconcile.ts';
+import { carriesOwner, type OpenPair, OS_JUNK, type SyncOptions, workersOf } from './session.ts';
+import { openTrees, type Survey, survey } from './survey.ts';
 
 export interface SyncTarget {
   group: Group;
   /** Folder of the drives that is synced; `''` for the whole drive. */
   subpath: RelPath;
-}
-
-/** The group's options with the flags of this run over them. */
-export interface SyncOptions extends GroupOptions {
-  checksum: boolean;
-  trust_mtime: boolean;
 }
 
 export interface PlanTotals {
@@ -69,182 +69,69 @@ export interface Guard {
   hint: string;
 }
 
-/** Both drives of a pair, open and proved. */
-export interface OpenPair {
-  group: Group;
-  master: DriveRoot;
-  backup: DriveRoot;
-  masterDrive: DriveInfo;
-  backupDrive: DriveInfo;
-  masterTraits: Traits;
-  backupTraits: Traits;
-  masterUuid: string;
-  backupUuid: string;
-  /** Started by `workersOf`, shared by all steps of a run. */
-  workers: WorkerPool | undefined;
-  close(): Promise<void>;
-}
-
-/**
- * Finds, signs if need be (never when `readOnly`), opens and proves both drives of a group.
- * @throws TandemError `drive_missing` (exit 5) naming what to plug in, `guard` for an impostor.
- */
-export async function openPair(group: Group, ctx: Context, readOnly: boolean): Promise<OpenPair> {
-  const found = readOnly ? await lookAtPair(group, ctx) : await connectPair(group, ctx);
-  requireBoth(found);
-  const pair = readOnly ? found : await ensureSigned(found, ctx);
-  const { master, backup } = requireBoth(pair);
-  const masterRoot = openDriveRoot(master.mount_path, master.label);
-  try {
-    const backupRoot = openDriveRoot(backup.mount_path, backup.label);
-    const open: OpenPair = {
-      group: pair.group,
-      master: masterRoot,
-      backup: backupRoot,
-      masterDrive: master,
-      backupDrive: backup,
-      masterTraits: traitsOf(masterRoot, master),
-      backupTraits: traitsOf(backupRoot, backup),
-      masterUuid: pair.group.master_drive.drive_uuid ?? '',
-      backupUuid: pair.group.backup_drive.drive_uuid ?? '',
-      workers: undefined,
-      close: async () => {
-        await open.workers?.close();
-        closeDriveRoot(masterRoot);
-        closeDriveRoot(backupRoot);
-      },
-    };
-    assertIdentity(open);
-    return open;
-  } catch (error) {
-    closeDriveRoot(masterRoot);
-    throw error;
-  }
-}
-
-/** The run's worker threads; the first call decides operation and number. */
-export function workersOf(pair: OpenPair, operation: string, options: SyncOptions): WorkerPool {
-  pair.workers ??= new WorkerPool({ session: transferSession(pair, operation), algorithm: options.checksum_algorithm, junk: OS_JUNK }, workerCount(options));
-  return pair.workers;
-}
-
-export function workerCount(options: SyncOptions): number {
-  const { enable_parallel_copy, max_parallel_files } = options;
-  if (!enable_parallel_copy) return 1;
-  return max_parallel_files === 'auto' ? Math.min(4, Math.max(2, availableParallelism())) : max_parallel_files;
-}
-
-/**
- * Both drives are still where they were, and still the drives that were signed for this pair.
- * @throws TandemError `drive_missing` or `guard` (`identity`, which nothing can force).
- */
-export function assertIdentity(pair: OpenPair): void {
-  for (const [root, uuid] of [[pair.master, pair.masterUuid], [pair.backup, pair.backupUuid]] as const) {
-    assertPresent(root);
-    if (uuid === '') continue;
-    const found = readSignature(root.dir.path)?.drive_uuid ?? null;
-    if (found === uuid) continue;
-    throw new TandemError('guard', `The drive at ${root.mountPath} is not '${root.label}' of this group: its signature is ${found ?? 'missing'}, expected ${uuid}.`, {
-      guard: 'identity',
-      hint: 'Nothing was written. Plug in the right drive; for a new or reformatted drive edit the group with `tandem groups edit`.',
-    });
-  }
-}
-
 /**
  * Lists both sides and decides every path; writes nothing. What should stop a run is in `guards`.
  * @param foresee called as soon as it is known that there will be something to do.
  */
-export async function makePlan(pair: OpenPair, target: SyncTarget, options: SyncOptions, ctx: Context, foresee: () => void = () => {}): Promise<Plan> {
+export async function makePlan(
+  pair: OpenPair,
+  target: SyncTarget,
+  options: SyncOptions,
+  ctx: Context,
+  foresee: () => void = () => {},
+): Promise<Plan> {
   requireFolder(pair, target);
   const filter = new Filter(options.filters, ctx.now());
-  const request = (root: DriveRoot, traits: Traits): Parameters<typeof scanTree>[0] => ({
-    root: root.dir,
-    subpath: target.subpath,
-    stable: traits.stable_ids,
-    mounts: mountsBelow(root.mountPath),
-  });
   const pairId = await findPair(pair.masterUuid, pair.backupUuid, ctx);
+  const surveying = survey(pair, target.subpath, filter, pairId, ctx);
   if (pairId === null) foresee();
-  const [master, backup, recorded] = await Promise.all([
-    scanTree(request(pair.master, pair.masterTraits), ctx.signal),
-    scanTree(request(pair.backup, pair.backupTraits), ctx.signal),
-    pairId === null ? undefined : baselineChecks(pairId, target.subpath, ctx),
-  ]);
-  ctx.signal.throwIfAborted();
+  const found = await surveying;
   const plan = emptyPlan(pair, target, options, ctx);
-  plan.problems.push(...sideProblems(master, 'Master'), ...sideProblems(backup, 'Backup'));
-  const files = recorded && isUnchanged(master, backup, recorded, filter, options);
-  if (files !== undefined) {
-    plan.totals.skipped = files;
+  plan.problems.push(...sideProblems(found.master, 'Master'), ...sideProblems(found.backup, 'Backup'));
+  // What cannot be read on the Master is not backed up: that is no complete run.
+  plan.failed += found.master.unknown.filter(({ why }) => why === 'unreadable').length;
+  const believe = !options.checksum && options.incremental;
+  if (found.unchanged && believe && !filter.limits) {
+    plan.totals.skipped = found.masterFiles;
     return plan;
   }
   foresee();
   const rows = pairId === null ? [] : await readBaseline(pairId, target.subpath, ctx);
-  await decide(plan, { pair, target, options, filter, master, backup, rows }, ctx);
-  plan.guards.push(...emptyMaster(rows, master, target), ...tooLittleSpace(plan, pair));
+  await decide(plan, { pair, target, options, filter, found, rows, believe }, ctx);
+  plan.guards.push(...emptyMaster(rows, found, target), ...tooLittleSpace(plan, pair));
   return plan;
+}
+
+/** The plan without the actions at and below these paths. */
+export function withoutPaths(plan: Plan, left: readonly RelPath[]): Plan {
+  const actions = plan.actions.filter(({ path }) => !left.some((place) => isInside(path, place)));
+  const before = plan.actions.filter(isLeftAsIs).length;
+  const totals = {
+    copy: 0,
+    update: 0,
+    delete: 0,
+    conflict: 0,
+    files: 0,
+    bytes: 0,
+    skipped: plan.totals.skipped - before,
+  };
+  const kept = { ...plan, actions, totals };
+  countTotals(kept);
+  return kept;
 }
 
 /** @throws TandemError `guard` (exit 6) for the first guard that the user has not lifted. */
 export function assertGuards(plan: Plan, ctx: Context): void {
   const guard = plan.guards.find(({ name }) => !ctx.force.has('all') && !ctx.force.has(name));
-  if (guard) throw new TandemError('guard', guard.message, { guard: guard.name, hint: guard.hint, details: { totals: plan.totals } });
+  if (guard)
+    throw new TandemError('guard', guard.message, {
+      guard: guard.name,
+      hint: guard.hint,
+      details: { totals: plan.totals },
+    });
 }
-
-/** The options of a group with flags over them. */
-export function syncOptions(group: Group, flags: Partial<SyncOptions>): SyncOptions {
-  return { ...resolveOptions(group), checksum: false, trust_mtime: false, ...flags };
-}
-
-/** What a worker needs to know of the pair. */
-function transferSession(pair: OpenPair, operation: string): TransferSession {
-  const traits = pair.backupTraits;
-  const [minTime, maxTime] = timeLimits(traits.filesystem);
-  return {
-    master: pair.master.dir,
-    backup: pair.backup.dir,
-    masterStable: pair.masterTraits.stable_ids,
-    operation,
-    owner: ownsOwners(pair),
-    traits: { stable: traits.stable_ids, permissions: traits.permissions, hardLinks: traits.hard_links, exchange: traits.exchange, minTime, maxTime },
-  };
-}
-
-/** Names of operating systems' litter: it may go to the trash with its folder. */
-const OS_JUNK: readonly string[] = ['.DS_Store', '.localized', 'Thumbs.db', 'ehthumbs.db', 'desktop.ini', 'Desktop.ini', '.directory', 'Icon\r'];
 
 // --- internal ---
-
-/** Like `connectPair`, but a changed label is not even noted in the groups file. */
-async function lookAtPair(group: Group, ctx: Context): Promise<Pair> {
-  const { problem, master, backup } = matchPair(group, await listDrives(ctx), ctx);
-  if (problem) throw problem;
-  return { group, master, backup };
-}
-
-interface Both extends Pair {
-  master: DriveInfo;
-  backup: DriveInfo;
-}
-
-function requireBoth(pair: Pair): Both {
-  const { group, master, backup } = pair;
-  if (master && backup) return { group, master, backup };
-  const missing = [master ? undefined : `Master '${group.master_drive.label}'`, backup ? undefined : `Backup '${group.backup_drive.label}'`].filter((text) => text !== undefined);
-  throw new TandemError('drive_missing', `The ${missing.join(' and the ')} of group '${group.name}' ${missing.length > 1 ? 'are' : 'is'} not connected.`, {
-    hint: 'Plug it in and repeat the command; `tandem detect list` shows what is connected.',
-    details: { master_connected: master !== null, backup_connected: backup !== null },
-  });
-}
-
-function traitsOf(root: DriveRoot, drive: DriveInfo): Traits {
-  return readSignature(root.dir.path)?.traits ?? defaultTraits(drive.filesystem);
-}
-
-function ownsOwners(pair: OpenPair): boolean {
-  return process.geteuid?.() === 0 && pair.masterTraits.permissions && pair.backupTraits.permissions;
-}
 
 function requireFolder(pair: OpenPair, target: SyncTarget): void {
   if (target.subpath === '' || existsSync(`${pair.master.dir.path}/${target.subpath}`)) return;
@@ -271,51 +158,10 @@ function emptyPlan(pair: OpenPair, target: SyncTarget, options: SyncOptions, ctx
 }
 
 function sideProblems(scan: Scan, side: string): Problem[] {
-  return scan.unknown.map(({ path, message }) => ({ path, message: `on the ${side}: ${message}; nothing at or below it is deleted` }));
-}
-
-/**
- * The number of files when both listings are, entry for entry, what was recorded: then no row needs to be read. The
- * sums do not depend on the order; any difference, also a missing or an additional entry, changes them.
- */
-function isUnchanged(master: Scan, backup: Scan, recorded: Awaited<ReturnType<typeof baselineChecks>>, filter: Filter, options: SyncOptions): number | undefined {
-  if (options.checksum || !options.incremental || filter.limits || recorded.doubtful > 0) return undefined;
-  if (master.unknown.length > 0 || backup.unknown.length > 0) return undefined;
-  const checks = new Checks();
-  let files = 0;
-  let entries = 0;
-  for (const [scan, side] of [[master, 'master'], [backup, 'backup']] as const) {
-    eachIncluded(scan.bytes, filter, (view) => {
-      checks.addRecord(scan.bytes, view, side);
-      if (side === 'master') {
-        entries += 1;
-        if (scan.bytes[view.factsStart] !== 0x64) files += 1;
-      }
-    });
-  }
-  return checks.a === recorded.a && checks.b === recorded.b && entries === recorded.rows ? files : undefined;
-}
-
-/** Visits the records that the filter lets through by name; a folder that is left out takes its subtree with it. */
-function eachIncluded(bytes: Buffer, filter: Filter, visit: (view: RecordView) => void): void {
-  let skipped: Buffer | undefined;
-  eachRecord(bytes, (view) => {
-    if (skipped) {
-      const end = view.pathStart + skipped.length;
-      if (end <= view.pathEnd && bytes.compare(skipped, 0, skipped.length, view.pathStart, end) === 0) return;
-      skipped = undefined;
-    }
-    let name = view.pathEnd;
-    while (name > view.pathStart && bytes[name - 1] !== 0x2f) name -= 1;
-    if (filter.mayMatch(bytes[name] ?? 0, name + 1 < view.pathEnd ? (bytes[name + 1] ?? 0) : 0)) {
-      const folder = bytes[view.factsStart] === 0x64;
-      if (filter.excludes(bytes.toString('utf8', view.pathStart, view.pathEnd), folder)) {
-        if (folder) skipped = Buffer.concat([bytes.subarray(view.pathStart, view.pathEnd), Buffer.from('/')]);
-        return;
-      }
-    }
-    visit(view);
-  });
+  return scan.unknown.map(({ path, message }) => ({
+    path,
+    message: `on the ${side}: ${message}; nothing at or below it is deleted`,
+  }));
 }
 
 interface Inputs {
@@ -323,44 +169,66 @@ interface Inputs {
   target: SyncTarget;
   options: SyncOptions;
   filter: Filter;
-  master: Scan;
-  backup: Scan;
+  found: Survey;
   rows: BaselineRow[];
+  believe: boolean;
 }
 
 /** Sorts out what is equal, lets `reconcile` decide the rest, and fills the plan. */
 async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
-  const { pair, options, filter } = inputs;
+  const { pair, options, filter, found, rows, believe, target } = inputs;
   const limited = new Set<string>();
   const rules = rulesFor(inputs, limited);
-  const open = openTrees(inputs, rules, limited, plan.problems);
-  plan.totals.skipped += open.equal;
+  const open = openTrees(found, rows, filter, rules.keys, believe);
+  for (const path of open.limited) limited.add(path);
+  plan.problems.push(...open.problems);
+  plan.failed += open.problems.length;
   const evidence = new Map<string, { master?: string; backup?: string }>();
   let result = reconcile(open, rules, evidence);
   while (result.needs.length > 0) {
     await readContents(result.needs, evidence, pair, options, plan.problems, ctx);
     result = reconcile(open, rules, evidence);
   }
-  plan.totals.skipped += result.skipped;
-  for (const path of result.special) plan.problems.push({ path, message: 'is a socket, pipe or device; such files are not copied' });
-  plan.actions = assignHardLinks(withoutImpossible(result.actions, plan, pair), open.links, pair);
+  plan.totals.skipped = open.equal + result.skipped;
+  for (const path of result.special)
+    plan.problems.push({ path, message: 'is a socket, pipe or device; such files are not copied' });
+  const actions = [...missingParents(pair, target, result.actions), ...result.actions];
+  plan.actions = assignHardLinks(withoutImpossible(actions, plan, pair), open.links, pair);
   for (const action of plan.actions) recordEvidence(action, evidence, keyOf(action.path, rules.keys), options);
   countTotals(plan);
-  if (filter.limits) plan.totals.skipped += limited.size;
+}
+
+/** A folder that is synced by itself needs the folders above it, which the listing does not show. */
+function missingParents(pair: OpenPair, target: SyncTarget, actions: readonly Action[]): Action[] {
+  const made: Action[] = [];
+  if (!actions.some(({ kind }) => kind === 'mkdir' || kind === 'copy')) return made;
+  for (let path: string = parentOf(target.subpath); path !== ''; path = parentOf(path)) {
+    if (statAt(pair.backup.dir, path) !== null) break;
+    made.unshift({
+      kind: 'mkdir',
+      path,
+      entry: 'd',
+      size: 0,
+      reason: 'above the folder that is synced',
+      master: null,
+      backup: null,
+    });
+  }
+  return made;
 }
 
 function rulesFor(inputs: Inputs, limited: ReadonlySet<string>): Rules {
-  const { pair, options, filter, master, backup } = inputs;
-  const unknown = [...master.unknown, ...backup.unknown].map(({ path }) => path);
+  const { pair, options, filter, found, believe } = inputs;
+  const unknown = [...found.master.unknown, ...found.backup.unknown].map(({ path }) => path);
   return {
     onMasterDelete: options.on_master_delete,
     onBackupDelete: options.on_backup_delete,
     skipExisting: options.skip_existing,
     trustMtime: options.trust_mtime,
-    compareContents: options.checksum || !options.incremental,
+    compareContents: !believe,
     full: !options.incremental,
     permissions: pair.masterTraits.permissions && pair.backupTraits.permissions,
-    owner: ownsOwners(pair),
+    owner: carriesOwner(pair),
     master: sideRules(pair.masterTraits),
     backup: sideRules(pair.backupTraits),
     keys: {
@@ -369,97 +237,66 @@ function rulesFor(inputs: Inputs, limited: ReadonlySet<string>): Rules {
     },
     frozen: (path) => limited.has(path) || filter.excludesAny(path),
     unknown: (path) => unknown.some((place) => isInside(path, place)),
+    holdsOthers: (path) => holdsOthers(pair, path, filter),
   };
 }
 
+/** Asked only of a folder that is to give way to a file. */
+function holdsOthers(pair: OpenPair, folder: string, filter: Filter): boolean {
+  const { bytes, unknown } = walkTree({
+    root: pair.backup.dir,
+    subpath: folder,
+    stable: pair.backupTraits.stable_ids,
+    mounts: mountsBelow(pair.backup.mountPath),
+  });
+  let others = unknown.length > 0;
+  eachRecord(bytes, (view) => {
+    const path = bytes.toString('utf8', view.pathStart, view.pathEnd);
+    if (filter.excludesAny(path) && !OS_JUNK.includes(baseName(path)) && !baseName(path).startsWith('._'))
+      others = true;
+  });
+  return others;
+}
+
 function sideRules(traits: Traits): SideRules {
-  return { filesystem: traits.filesystem, stable: traits.stable_ids, granularity: Math.max(traits.mtime_granularity_ns, settableGranularity()) };
-}
-
-interface OpenTrees {
-  baseline: Map<string, BaselineRow>;
-  master: Map<string, Entry>;
-  backup: Map<string, Entry>;
-  /** Files that are as recorded on both sides. */
-  equal: number;
-  /** Master's paths by inode where a file has several names. */
-  links: Map<string, string[]>;
-}
-
-/** Leaves only paths that are not, on both sides, exactly as recorded. */
-function openTrees(inputs: Inputs, rules: Rules, limited: Set<string>, problems: Problem[]): OpenTrees {
-  const trees: OpenTrees = { baseline: new Map(), master: new Map(), backup: new Map(), equal: 0, links: new Map() };
-  for (const row of inputs.rows) trees.baseline.set(keyOf(row.path, rules.keys), row);
-  const believe = !rules.compareContents;
-  const seen = new Map<string, number>();
-  collect('master');
-  collect('backup');
-  for (const [key, marks] of seen) {
-    const row = trees.baseline.get(key) as BaselineRow;
-    if (marks === 3) {
-      trees.baseline.delete(key);
-      if (!row.master_facts.startsWith('d')) trees.equal += 1;
-    } else if (marks === 1) trees.master.set(key, new Entry(row.master_facts, row.path, 1, 0, row.link_target));
-    else trees.backup.set(key, new Entry(row.backup_facts, row.path, 1, 0, row.link_target));
-  }
-  return trees;
-
-  function collect(side: 'master' | 'backup'): void {
-    const mark = side === 'master' ? 1 : 2;
-    const entries = trees[side];
-    const { bytes } = inputs[side];
-    eachIncluded(bytes, inputs.filter, (view) => {
-      const path = bytes.toString('utf8', view.pathStart, view.pathEnd);
-      const key = keyOf(path, rules.keys);
-      if (side === 'master' && hasSeveralNames(bytes, view)) noteLink(trees.links, bytes, view, path);
-      const row = trees.baseline.get(key);
-      if (row && believe && row.doubt === '' && row.path === path) {
-        const facts = bytes.toString('latin1', view.factsStart, view.factsEnd);
-        const target = facts.startsWith('l') ? bytes.toString('utf8', view.pathEnd + 1, view.targetEnd) : '';
-        if ((side === 'master' ? row.master_facts : row.backup_facts) === facts && target === row.link_target) {
-          seen.set(key, (seen.get(key) ?? 0) + mark);
-          return;
-        }
-      }
-      if (entries.has(key)) {
-        problems.push({ path, message: `differs only in spelling from '${entries.get(key)?.path}', and one of the drives takes both for one name` });
-        return;
-      }
-      const entry = entryAt(bytes, view, path);
-      if (side === 'master' && entry.kind === 'f' && inputs.filter.beyondLimits(entry.size, entry.mtime)) limited.add(path);
-      entries.set(key, entry);
-    });
-  }
-}
-
-/** A regular file whose link count is not 1. */
-function hasSeveralNames(bytes: Buffer, view: RecordView): boolean {
-  return bytes[view.factsStart] === 0x66 && !(bytes[view.factsEnd + 1] === 0x31 && bytes[view.factsEnd + 2] === 0x20);
-}
-
-function noteLink(links: Map<string, string[]>, bytes: Buffer, view: RecordView, path: string): void {
-  const { ino } = entryAt(bytes, view, path);
-  if (ino === '-') return;
-  const names = links.get(ino);
-  if (names) names.push(path);
-  else links.set(ino, [path]);
+  return {
+    filesystem: traits.filesystem,
+    stable: traits.stable_ids,
+    granularity: Math.max(traits.mtime_granularity_ns, settableGranularity()),
+  };
 }
 
 /** Reads the files whose content decides, both sides at once, in small groups so that no worker idles. */
-async function readContents(needs: readonly Need[], evidence: Map<string, { master?: string; backup?: string }>, pair: OpenPair, options: SyncOptions, problems: Problem[], ctx: Context): Promise<void> {
+async function readContents(
+  needs: readonly Need[],
+  evidence: Map<string, { master?: string; backup?: string }>,
+  pair: OpenPair,
+  options: SyncOptions,
+  problems: Problem[],
+  ctx: Context,
+): Promise<void> {
   const pool = workersOf(pair, 'plan', options);
-    await Promise.all(
-      groupNeeds(needs).map(async (group) => {
-        const first = group[0] as Need;
-        const results = await pool.run('hash', first.side, group.map(({ path, facts }) => ({ path, facts })), (first.algorithm ?? options.checksum_algorithm) as Algorithm);
-        ctx.signal.throwIfAborted();
-        results.forEach(({ checksum, message, path }, index) => {
-          const { key, side } = group[index] as Need;
-          evidence.set(key, { ...evidence.get(key), [side]: checksum });
-          if (message !== '') problems.push({ path, message: `on the ${side === 'master' ? 'Master' : 'Backup'}: cannot be compared: ${message}` });
-        });
-      }),
-    );
+  await Promise.all(
+    groupNeeds(needs).map(async (group) => {
+      const first = group[0] as Need;
+      const results = await pool.run(
+        'hash',
+        first.side,
+        group.map(({ path, facts }) => ({ path, facts })),
+        (first.algorithm ?? options.checksum_algorithm) as Algorithm,
+      );
+      ctx.signal.throwIfAborted();
+      results.forEach(({ checksum, message, path }, index) => {
+        const { key, side } = group[index] as Need;
+        evidence.set(key, { ...evidence.get(key), [side]: checksum });
+        if (message !== '')
+          problems.push({
+            path,
+            message: `on the ${side === 'master' ? 'Master' : 'Backup'}: cannot be compared: ${message}`,
+          });
+      });
+    }),
+  );
 }
 
 function groupNeeds(needs: readonly Need[]): Need[][] {
@@ -517,24 +354,26 @@ function withoutImpossible(actions: readonly Action[], plan: Plan, pair: OpenPai
 }
 
 function impossible(action: Action, traits: Traits): string | undefined {
-  const name = nameProblem(baseName(action.path), { filesystem: traits.filesystem, maxName: traits.max_name, nameUnit: traits.name_unit });
+  const name = nameProblem(baseName(action.path), {
+    filesystem: traits.filesystem,
+    maxName: traits.max_name,
+    nameUnit: traits.name_unit,
+  });
   if (name !== undefined) return name;
   if (action.entry === 'l' && !traits.symlinks) return `${traits.filesystem} has no symbolic links`;
-  if (action.size > 0xffff_ffff && /^(vfat|fat|msdos)/.test(traits.filesystem)) return `${traits.filesystem} takes files up to 4 GiB`;
+  if (action.size > 0xffff_ffff && /^(vfat|fat|msdos)/.test(traits.filesystem))
+    return `${traits.filesystem} takes files up to 4 GiB`;
   return undefined;
-}
-
-/** Seconds since 1970. FAT and exFAT count years from 1980 to 2107. */
-function timeLimits(filesystem: string): [min: number, max: number] {
-  if (!isWindowsFamily(filesystem) || filesystem.startsWith('ntfs')) return [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER];
-  return [315_532_800, 4_354_819_198];
 }
 
 function noteClamped(action: Action, plan: Plan, traits: Traits): void {
   const [min, max] = timeLimits(traits.filesystem);
   const seconds = Number(new Entry(action.master ?? '', action.path).mtime / 1_000_000_000n);
   if (action.master === null || (seconds >= min && seconds <= max)) return;
-  plan.problems.push({ path: action.path, message: `its time lies outside of what ${traits.filesystem} can hold (1980 to 2107) and is stored as the nearest one` });
+  plan.problems.push({
+    path: action.path,
+    message: `its time lies outside of what ${traits.filesystem} can hold (1980 to 2107) and is stored as the nearest one`,
+  });
 }
 
 /** Every name of a file after the first becomes a hard link, where the Backup has them. */
@@ -554,6 +393,12 @@ function assignHardLinks(actions: Action[], links: ReadonlyMap<string, string[]>
   return actions;
 }
 
+/** A file whose content stays as it is on both sides. */
+function isLeftAsIs({ kind, entry }: Action): boolean {
+  return kind === 'skip' || ((kind === 'adopt' || kind === 'meta') && entry !== 'd');
+}
+
+/** Counts the actions anew; what was skipped already stays counted. */
 function countTotals(plan: Plan): void {
   const { totals } = plan;
   for (const action of plan.actions) {
@@ -562,14 +407,14 @@ function countTotals(plan: Plan): void {
     else if ((action.kind === 'copy' || action.kind === 'update') && action.entry !== 'd') {
       totals[action.kind] += 1;
       if (action.link_to === undefined) totals.bytes += action.size;
-    } else if (action.kind === 'skip' || ((action.kind === 'adopt' || action.kind === 'meta') && action.entry !== 'd')) totals.skipped += 1;
+    } else if (isLeftAsIs(action)) totals.skipped += 1;
   }
   totals.files = totals.copy + totals.update;
 }
 
-function emptyMaster(rows: readonly BaselineRow[], master: Scan, target: SyncTarget): Guard[] {
+function emptyMaster(rows: readonly BaselineRow[], found: Survey, target: SyncTarget): Guard[] {
   const files = rows.filter((row) => !row.master_facts.startsWith('d')).length;
-  if (master.bytes.length > 0 || files === 0) return [];
+  if (found.masterFiles > 0 || found.master.unknown.length > 0 || files === 0) return [];
   const where = target.subpath === '' ? 'The Master' : `The folder '${target.subpath}' on the Master`;
   return [
     {
@@ -587,7 +432,8 @@ function tooLittleSpace(plan: Plan, pair: OpenPair): Guard[] {
   let needed = 0;
   for (const action of plan.actions) {
     if (action.kind === 'mkdir') needed += BLOCK;
-    else if ((action.kind === 'copy' || action.kind === 'update') && action.link_to === undefined && !action.sparse) needed += Math.ceil(action.size / BLOCK) * BLOCK;
+    else if ((action.kind === 'copy' || action.kind === 'update') && action.link_to === undefined && !action.sparse)
+      needed += Math.ceil(action.size / BLOCK) * BLOCK;
   }
   const free = freeBytes(pair.backup);
   if (needed <= free) return [];

@@ -57,9 +57,17 @@ export interface Rules {
   frozen(path: string): boolean;
   /** That side could not be read there, so a missing entry proves nothing. */
   unknown(path: string): boolean;
+  /** The Backup's folder holds something that is in neither tree: it could not be read, or the filter leaves it out. */
+  holdsOthers(path: string): boolean;
 }
 
-export type ConflictType = 'modified_both' | 'modified_backup' | 'deleted_master' | 'deleted_backup' | 'size_mismatch' | 'new_backup';
+export type ConflictType =
+  | 'modified_both'
+  | 'modified_backup'
+  | 'deleted_master'
+  | 'deleted_backup'
+  | 'size_mismatch'
+  | 'new_backup';
 
 /** One step of a plan, as `sync plan --json` prints it and `sync apply` takes it. */
 export interface Action {
@@ -76,6 +84,8 @@ export interface Action {
   /** Hard link to this path instead of a copy. */
   link_to?: string;
   sparse?: true;
+  /** The Backup's file has other names, whose changes move its ctime, mode and owner. */
+  backup_shared?: true;
   /** Link target, for records. */
   target?: string;
   /** Checksum that evidence gave, with its algorithm; for records. */
@@ -116,15 +126,27 @@ export function reconcile(trees: Trees, rules: Rules, evidence: Evidence = new M
   for (const key of sortedKeys(trees)) {
     const decision = decide(trees, key, rules, evidence);
     switch (decision.kind) {
-      case 'need': out.needs.push(...decision.needs); break;
-      case 'equal': out.skipped += decision.file ? 1 : 0; break;
-      case 'special': out.special.push(decision.path); break;
-      case 'frozen': out.skipped += decision.file ? 1 : 0; break;
-      case 'act': decisions.push(decision); break;
-      default: decision satisfies never;
+      case 'need':
+        out.needs.push(...decision.needs);
+        break;
+      case 'equal':
+        out.skipped += decision.file ? 1 : 0;
+        break;
+      case 'special':
+        out.special.push(decision.path);
+        break;
+      case 'frozen':
+        out.skipped += decision.file ? 1 : 0;
+        break;
+      case 'act':
+        decisions.push(decision);
+        break;
+      default:
+        decision satisfies never;
     }
   }
   out.actions = keepNonEmptyFolders(absorbReplacedTrees(decisions, trees, rules), trees);
+  out.actions.push(...respelled(out.actions, trees, rules.keys));
   return out;
 }
 
@@ -177,7 +199,12 @@ function decide(trees: Trees, key: string, rules: Rules, evidence: Evidence): De
   if (rules.frozen(path)) return { kind: 'frozen', file: m?.kind === 'f' };
   if ((m === undefined || b === undefined) && rules.unknown(path)) return { kind: 'frozen', file: m?.kind === 'f' };
   if (m?.kind === 'o') return { kind: 'special', path };
-  if (b?.kind === 'o') return conflict(subject, m ? 'modified_both' : 'new_backup', 'a device, socket or pipe has this name on the Backup');
+  if (b?.kind === 'o')
+    return conflict(
+      subject,
+      m ? 'modified_both' : 'new_backup',
+      'a device, socket or pipe has this name on the Backup',
+    );
   return row ? decideRecorded(subject, row, rules, evidence) : decideNew(subject, rules, evidence);
 }
 
@@ -187,7 +214,8 @@ function decideNew(subject: Subject, rules: Rules, evidence: Evidence): Decided 
   if (m && !b) return act(subject, m.kind === 'd' ? 'mkdir' : 'copy', 'new on the Master');
   if (!m && b) return conflict(subject, 'new_backup', 'only on the Backup, and tandem did not put it there');
   if (!m || !b) return { kind: 'equal', file: false };
-  if (m.kind === 'd' && b.kind === 'd') return act(subject, metadataEqual(m, b, rules) ? 'adopt' : 'meta', 'the folder is on both sides');
+  if (m.kind === 'd' && b.kind === 'd')
+    return act(subject, metadataEqual(m, b, rules) ? 'adopt' : 'meta', 'the folder is on both sides');
   if (rules.skipExisting) return act(subject, 'skip', 'on the Backup already');
   if (m.kind !== b.kind) return conflict(subject, 'modified_both', 'of another type on each side');
   if (m.kind === 'l') {
@@ -195,7 +223,8 @@ function decideNew(subject: Subject, rules: Rules, evidence: Evidence): Decided 
     return act(subject, metadataEqual(m, b, rules) ? 'adopt' : 'meta', 'equal on both sides');
   }
   if (m.size !== b.size) return unequalContent(subject, m, b, rules);
-  if (rules.trustMtime && !rules.compareContents && timesEqual(m.mtime, b.mtime, rules)) return act(subject, 'adopt', 'equal size and time (--trust-mtime)');
+  if (rules.trustMtime && !rules.compareContents && timesEqual(m.mtime, b.mtime, rules))
+    return act(subject, 'adopt', 'equal size and time (--trust-mtime)');
   return compareBoth(subject, m, b, rules, evidence);
 }
 
@@ -203,7 +232,11 @@ function unequalContent(subject: Subject, m: Entry, b: Entry, rules: Rules): Dec
   const mismatch = m.size !== b.size && timesEqual(m.mtime, b.mtime, rules);
   return mismatch
     ? conflict(subject, 'size_mismatch', 'equal times but different sizes')
-    : conflict(subject, 'modified_both', subject.row ? 'changed on both sides' : 'different on both sides, and never synced');
+    : conflict(
+        subject,
+        'modified_both',
+        subject.row ? 'changed on both sides' : 'different on both sides, and never synced',
+      );
 }
 
 /** Reads both sides: equal content is adopted. */
@@ -233,7 +266,17 @@ function decideRecorded(subject: Subject, row: Recorded, rules: Rules, evidence:
   if (master !== 'changed' && backup !== 'changed') return bothSame(subject, row, master, backup, rules);
   if (m?.kind === 'd' && b?.kind === 'd') return act(subject, 'meta', 'the folder is on both sides');
   if (rules.skipExisting) return act(subject, 'skip', 'on the Backup already');
-  if (master === 'changed' && backup !== 'changed') return act(subject, 'update', m?.kind === b?.kind ? 'changed on the Master' : 'of another type on the Master', { backup });
+  if (master === 'changed' && m?.kind === 'f' && row.doubt === '' && m.facts === row.master_facts)
+    return conflict(
+      subject,
+      'modified_both',
+      'its content on the Master changed, but neither size nor time did: it may be damaged there',
+      backup,
+    );
+  if (master === 'changed' && backup !== 'changed')
+    return act(subject, 'update', m?.kind === b?.kind ? 'changed on the Master' : 'of another type on the Master', {
+      backup,
+    });
   if (master !== 'changed') return conflict(subject, 'modified_backup', 'changed on the Backup only', backup);
   return bothChanged(subject, rules, evidence);
 }
@@ -249,30 +292,42 @@ function bothSame(subject: Subject, row: Recorded, master: SideState, backup: Si
   if (sameFacts && row.doubt === '' && !rules.full) return { kind: 'equal', file: m.kind !== 'd' };
   if (rules.full) return act(subject, 'meta', 'everything is written anew (--full)');
   if (sameFacts) return act(subject, 'adopt', 'content confirmed');
-  if (master === 'same' && backup === 'same') return act(subject, 'adopt', 'the drive reports the same file in other words');
+  if (master === 'same' && backup === 'same')
+    return act(subject, 'adopt', 'the drive reports the same file in other words');
   return act(subject, 'meta', 'only permissions, times or attributes changed');
 }
 
 function masterGone(subject: Subject, backup: SideState, rules: Rules): Decided {
   if (backup === 'absent') return act(subject, 'forget', 'gone from both sides');
-  if (backup === 'changed' && subject.b?.kind !== 'd') return conflict(subject, 'deleted_master', 'deleted on the Master, changed on the Backup', backup);
+  if (backup === 'changed' && subject.b?.kind !== 'd')
+    return conflict(subject, 'deleted_master', 'deleted on the Master, changed on the Backup', backup);
   switch (rules.onMasterDelete) {
-    case 'keep': return { kind: 'equal', file: false };
-    case 'trash': return act(subject, 'delete', 'deleted on the Master', { backup });
-    case 'ask': return conflict(subject, 'deleted_master', 'deleted on the Master; --delete moves it to the trash', backup);
-    default: return rules.onMasterDelete satisfies never;
+    case 'keep':
+      return { kind: 'equal', file: false };
+    case 'trash':
+      return act(subject, 'delete', 'deleted on the Master', { backup });
+    case 'ask':
+      return conflict(subject, 'deleted_master', 'deleted on the Master; --delete moves it to the trash', backup);
+    default:
+      return rules.onMasterDelete satisfies never;
   }
 }
 
 function backupGone(subject: Subject, master: SideState, rules: Rules): Decided {
   const folder = subject.m?.kind === 'd';
-  if (master !== 'changed' && rules.onBackupDelete === 'ask' && !folder) return conflict(subject, 'deleted_backup', 'deleted on the Backup');
-  return act(subject, folder ? 'mkdir' : 'copy', master === 'changed' ? 'changed on the Master, missing on the Backup' : 'missing on the Backup');
+  if (master !== 'changed' && rules.onBackupDelete === 'ask' && !folder)
+    return conflict(subject, 'deleted_backup', 'deleted on the Backup');
+  return act(
+    subject,
+    folder ? 'mkdir' : 'copy',
+    master === 'changed' ? 'changed on the Master, missing on the Backup' : 'missing on the Backup',
+  );
 }
 
 function bothChanged(subject: Subject, rules: Rules, evidence: Evidence): Decided {
   const { m, b } = subject;
-  if (!m || !b || m.kind !== b.kind) return conflict(subject, 'modified_both', 'of another type on each side', 'changed');
+  if (!m || !b || m.kind !== b.kind)
+    return conflict(subject, 'modified_both', 'of another type on each side', 'changed');
   if (m.kind === 'l') {
     if (m.target === b.target) return act(subject, 'meta', 'equal on both sides');
     return conflict(subject, 'modified_both', 'the link points elsewhere on each side', 'changed');
@@ -282,7 +337,13 @@ function bothChanged(subject: Subject, rules: Rules, evidence: Evidence): Decide
 }
 
 /** How one side stands to its record, as far as facts can tell; `touched` wants the content (files) or is mere metadata. */
-function sideState(entry: Entry | undefined, recorded: string, row: Recorded, side: SideRules, doubt: boolean): SideState {
+function sideState(
+  entry: Entry | undefined,
+  recorded: string,
+  row: Recorded,
+  side: SideRules,
+  doubt: boolean,
+): SideState {
   if (!entry) return 'absent';
   if (entry.kind === 'l' && entry.target !== row.link_target) return 'changed';
   if (entry.facts === recorded) return doubt && entry.kind === 'f' ? 'touched' : 'same';
@@ -311,7 +372,13 @@ function isFat(filesystem: string): boolean {
 type Settled = { kind: 'settled'; master: SideState; backup: SideState };
 
 /** Turns `touched` files into `same` content (still called touched, since facts differ) or `changed`. */
-function settleTouched(subject: Subject, row: Recorded, master: SideState, backup: SideState, evidence: Evidence): Settled | Decided {
+function settleTouched(
+  subject: Subject,
+  row: Recorded,
+  master: SideState,
+  backup: SideState,
+  evidence: Evidence,
+): Settled | Decided {
   const { m, b } = subject;
   const read = evidence.get(subject.key);
   const needs: Need[] = [];
@@ -322,7 +389,8 @@ function settleTouched(subject: Subject, row: Recorded, master: SideState, backu
   if (wanted(m, master) && read?.master === undefined) needs.push(need(subject, 'master', m, algorithm));
   if (wanted(b, backup) && read?.backup === undefined) needs.push(need(subject, 'backup', b, algorithm));
   if (needs.length > 0) return { kind: 'need', needs };
-  if ((wanted(m, master) && read?.master === '') || (wanted(b, backup) && read?.backup === '')) return { kind: 'frozen', file: true };
+  if ((wanted(m, master) && read?.master === '') || (wanted(b, backup) && read?.backup === ''))
+    return { kind: 'frozen', file: true };
   if (row.checksum === '') {
     // Adopted by size and time: the two contents can only be compared with each other.
     const both = wanted(m, master) && wanted(b, backup);
@@ -341,7 +409,12 @@ function need(subject: Subject, side: 'master' | 'backup', entry: Entry, algorit
   return { path: entry.path, key: subject.key, side, facts: entry.facts, size: entry.size, algorithm };
 }
 
-function act(subject: Subject, kind: Action['kind'], reason: string, more: { backup?: SideState; checksum?: string } = {}): Decision {
+function act(
+  subject: Subject,
+  kind: Action['kind'],
+  reason: string,
+  more: { backup?: SideState; checksum?: string } = {},
+): Decision {
   const { m, b, key, path, row } = subject;
   const shown = m ?? b;
   const entry = shown ? shown.kind : new Entry(row?.master_facts ?? 'f', path).kind;
@@ -355,6 +428,7 @@ function act(subject: Subject, kind: Action['kind'], reason: string, more: { bac
     backup: b?.facts ?? null,
   };
   if (m?.kind === 'l') action.target = m.target;
+  if (b && b.kind === 'f' && b.nlink > 1) action.backup_shared = true;
   if (m && m.kind === 'f' && m.blocks * 512 < m.size && m.size >= 65_536) action.sparse = true;
   if (more.checksum !== undefined) action.checksum = more.checksum;
   else if (row && row.checksum !== '' && (kind === 'adopt' || kind === 'meta')) {
@@ -393,7 +467,10 @@ function absorbReplacedTrees(decisions: Decision[], trees: Trees, rules: Rules):
     const b = trees.backup.get(key);
     if (action.kind === 'update' && b?.kind === 'd' && action.entry !== 'd') {
       const below = decisions.filter((other) => other.key !== key && isInside(other.key, key));
-      const clean = below.every((other) => other.backupState === 'same' || other.backupState === 'touched' || other.backupState === 'absent') && !hasFrozen(trees, key, rules);
+      const clean =
+        below.every(
+          (other) => other.backupState === 'same' || other.backupState === 'touched' || other.backupState === 'absent',
+        ) && !rules.holdsOthers(b.path);
       if (clean) absorbed.set(key, 'forget');
       else {
         action.kind = 'conflict';
@@ -416,13 +493,6 @@ function absorbReplacedTrees(decisions: Decision[], trees: Trees, rules: Rules):
   });
 }
 
-function hasFrozen(trees: Trees, folder: string, rules: Rules): boolean {
-  for (const [key, entry] of trees.backup) {
-    if (key !== folder && isInside(key, folder) && (rules.frozen(entry.path) || rules.unknown(entry.path))) return true;
-  }
-  return false;
-}
-
 function above<T>(key: string, marks: ReadonlyMap<string, T>): T | undefined {
   for (let at = parentOf(key); at !== ''; at = parentOf(at)) {
     const mark = marks.get(at);
@@ -435,9 +505,15 @@ function above<T>(key: string, marks: ReadonlyMap<string, T>): T | undefined {
 function keepNonEmptyFolders(decisions: Decision[], trees: Trees): Action[] {
   const staying = new Set<string>();
   const holding = new Set<string>();
-  const deleted = new Set(decisions.filter(({ action }) => action.kind === 'delete' || action.kind === 'forget').map(({ key }) => key));
+  const deleted = new Set(
+    decisions.filter(({ action }) => action.kind === 'delete' || action.kind === 'forget').map(({ key }) => key),
+  );
   for (const [key] of trees.backup) {
-    for (let at = parentOf(key); at !== '' && !(holding.has(at) && (deleted.has(key) || staying.has(at))); at = parentOf(at)) {
+    for (
+      let at = parentOf(key);
+      at !== '' && !(holding.has(at) && (deleted.has(key) || staying.has(at)));
+      at = parentOf(at)
+    ) {
       holding.add(at);
       if (!deleted.has(key)) staying.add(at);
     }
@@ -451,8 +527,17 @@ function keepNonEmptyFolders(decisions: Decision[], trees: Trees): Action[] {
     .map(({ action }) => action);
 }
 
+/** A path that goes on under another spelling leaves its record under the old one behind. */
+function respelled(actions: readonly Action[], trees: Trees, keys: KeyRules): Action[] {
+  if (!keys.foldCase && !keys.normalise) return [];
+  return actions.flatMap((action): Action[] => {
+    const row = trees.baseline.get(keyOf(action.path, keys));
+    if (!row || row.path === action.path || ['conflict', 'skip', 'delete', 'forget'].includes(action.kind)) return [];
+    return [{ ...action, kind: 'forget', path: row.path, reason: 'spelled differently now' }];
+  });
+}
+
 /** The key of a path under the rules of a pair. */
 export function keyOf(path: string, rules: KeyRules): string {
   return rules.foldCase || rules.normalise ? pathKey(path, rules) : path;
 }
-

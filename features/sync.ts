@@ -4,43 +4,34 @@
  * reconcile.ts, the plan in plan.ts, its execution in apply.ts.
  */
 import { randomUUID } from 'node:crypto';
-import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { writeFileAtomic } from '../shared/config.ts';
 import type { Context } from '../shared/context.ts';
 import { spawnDetached } from '../shared/detach.ts';
 import { EXIT, type ExitCode, messageOf, type Problem, TandemError } from '../shared/errors.ts';
 import type { Progress } from '../shared/events.ts';
-import { type Column, defineCommand, definePanel, type Output, type Paint, runIfMain, type Values, type Verb } from '../shared/feature.ts';
+import {
+  type Column,
+  defineCommand,
+  definePanel,
+  type Output,
+  type Paint,
+  runIfMain,
+  type Values,
+  type Verb,
+} from '../shared/feature.ts';
 import { formatBytes, formatDuration, formatRate, parseDuration, parseSize, plural } from '../shared/format.ts';
-import { type Algorithm, hasherFactory } from '../shared/hash.ts';
-import { DriveLock } from '../shared/lock.ts';
-import { displayPath, isInside, type RelPath, relPath } from '../shared/paths.ts';
-import { recoverDrive } from '../shared/recover.ts';
-import { applyPlan, type SyncStatistics } from './apply.ts';
+import { displayPath, type RelPath, relPath } from '../shared/paths.ts';
+import { alwaysExcluded } from '../shared/scan.ts';
 import { getGroup, listGroups } from './groups.ts';
-import { completeOperation, ensurePair, findPair, getOperation, listOperations, type Operation, type OperationResult, setControl, startOperation } from './history.ts';
-import { assertGuards, makePlan, type OpenPair, openPair, type Plan, type SyncOptions, syncOptions, type SyncTarget, workersOf } from './plan.ts';
+import { getOperation, listOperations, type Operation, setControl } from './history.ts';
+import { assertGuards, makePlan, type Plan, type SyncTarget, withoutPaths } from './plan.ts';
 import type { Action, ConflictType } from './reconcile.ts';
+import { type RunFlags, runLocked, type SyncResult } from './run.ts';
+import { openPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
 
-export interface RunFlags {
-  /** Folder of the drives; `''` for everything. */
-  path?: string;
-  options?: Partial<SyncOptions>;
-  /** Seconds to wait for another writer. */
-  lockWait?: number;
-  breakLock?: boolean;
-  /** Name for the operation; a new one otherwise. */
-  operation?: string;
-}
-
-/** `sync run --json`; the reference's SyncStatistics with ours added. */
-export interface SyncResult extends Omit<SyncStatistics, 'cancelled'> {
-  operation_id: string;
-  target: string;
-  status: 'completed' | 'failed' | 'cancelled';
-  start_time: string;
-  end_time: string;
-}
+export { calculateChecksum } from '../shared/hash.ts';
+export type { RunFlags, SyncResult } from './run.ts';
 
 export interface FileConflict {
   relative_path: string;
@@ -55,24 +46,33 @@ export interface FileConflict {
 /** Syncs a group, or a folder of it. Reference: `sync_to_backup`. */
 export async function syncToBackup(group: string, flags: RunFlags, ctx: Context): Promise<SyncResult> {
   const target = targetOf(group, flags.path);
-  return withLockedPair(target(ctx), flags, ctx, async ({ pair, target: { subpath }, operation }) => {
+  return runLocked(target(ctx), flags, ctx, async ({ pair, target: { subpath }, operation }, running) => {
     const options = syncOptions(pair.group, flags.options ?? {});
-    const plan = await makePlan(pair, { group: pair.group, subpath }, options, ctx, () => workersOf(pair, operation, options).warm());
+    const plan = await makePlan(pair, { group: pair.group, subpath }, options, running, () =>
+      workersOf(pair, operation, options).warm(),
+    );
     assertGuards(plan, ctx);
     return { plan, strict: false };
   });
 }
 
 /** Runs exactly a saved plan, without the paths in `skip`; what changed since is refused path by path. */
-export async function applySavedPlan(plan: Plan, skip: readonly string[], flags: RunFlags, ctx: Context): Promise<SyncResult> {
+export async function applySavedPlan(
+  plan: Plan,
+  skip: readonly string[],
+  flags: RunFlags,
+  ctx: Context,
+): Promise<SyncResult> {
   const target: SyncTarget = { group: getGroup(plan.target.group_id, ctx), subpath: relPath(plan.target.subpath) };
-  return withLockedPair(target, flags, ctx, async ({ pair }) => {
+  return runLocked(target, flags, ctx, async ({ pair }) => {
     if (pair.masterUuid !== plan.master_uuid || pair.backupUuid !== plan.backup_uuid) {
-      throw new TandemError('invalid', `The plan was made for other drives than group '${pair.group.name}' has now.`, { hint: 'Make a new plan with `tandem sync plan`.' });
+      throw new TandemError('invalid', `The plan was made for other drives than group '${pair.group.name}' has now.`, {
+        hint: 'Make a new plan with `tandem sync plan`.',
+      });
     }
     assertGuards(plan, ctx);
     const left = skip.map((path) => relPath(path));
-    return { plan: { ...plan, actions: plan.actions.filter(({ path }) => !left.some((place) => isInside(path, place))) }, strict: true };
+    return { plan: withoutPaths(plan, left), strict: true };
   });
 }
 
@@ -118,112 +118,46 @@ export async function verifySyncStatus(group: string, path: string | undefined, 
   };
 }
 
-/** Lower-case hexadecimal checksum of one file. Reference: `calculate_checksum` (SHA-256). */
-export async function calculateChecksum(file: string, algorithm: Algorithm = 'sha256'): Promise<string> {
-  const hasher = (await hasherFactory(algorithm))();
-  const fd = openSync(file, 'r');
-  try {
-    const buffer = Buffer.allocUnsafe(1024 * 1024);
-    for (let read = readSync(fd, buffer); read > 0; read = readSync(fd, buffer)) hasher.update(buffer.subarray(0, read));
-    return hasher.digest();
-  } finally {
-    closeSync(fd);
-  }
-}
-
 /** @throws TandemError `invalid` for a file that is not a plan of this version. */
 export function readPlan(file: string): Plan {
   let value: Partial<Plan>;
   try {
     value = JSON.parse(readFileSync(file, 'utf8')) as Partial<Plan>;
   } catch (error) {
-    throw new TandemError('invalid', `${file} cannot be read as a plan: ${messageOf(error)}.`, { hint: 'Make one with `tandem sync plan GROUP --out plan.json`.' });
+    throw new TandemError('invalid', `${file} cannot be read as a plan: ${messageOf(error)}.`, {
+      hint: 'Make one with `tandem sync plan GROUP --out plan.json`.',
+    });
   }
-  const whole = value.tandem_plan === 1 && Array.isArray(value.actions) && value.target?.kind === 'group' && value.options !== undefined && value.totals !== undefined;
+  const whole =
+    value.tandem_plan === 1 &&
+    Array.isArray(value.actions) &&
+    value.target?.kind === 'group' &&
+    value.options !== undefined &&
+    value.totals !== undefined;
   if (!whole) {
-    throw new TandemError('invalid', `${file} is not a plan of this version of tandem (tandem_plan: ${String(value.tandem_plan)}, expected 1).`, { hint: 'Make a new one with `tandem sync plan GROUP --out plan.json`.' });
+    throw new TandemError(
+      'invalid',
+      `${file} is not a plan of this version of tandem (tandem_plan: ${String(value.tandem_plan)}, expected 1).`,
+      { hint: 'Make a new one with `tandem sync plan GROUP --out plan.json`.' },
+    );
   }
-  for (const action of value.actions ?? []) relPath(action.path);
+  for (const { path, link_to } of value.actions ?? []) for (const one of [path, link_to ?? path]) syncedPath(one);
   return { ...(value as Plan), guards: value.guards ?? [], problems: value.problems ?? [], failed: value.failed ?? 0 };
 }
 
 // --- internal ---
 
 function targetOf(group: string, path: string | undefined): (ctx: Context) => SyncTarget {
-  return (ctx) => ({ group: getGroup(group, ctx), subpath: path === undefined ? ('' as RelPath) : relPath(path) });
+  return (ctx) => ({ group: getGroup(group, ctx), subpath: path === undefined ? ('' as RelPath) : syncedPath(path) });
 }
 
-interface Locked {
-  pair: OpenPair;
-  locks: DriveLock[];
-}
-
-type Prepare = (run: { pair: OpenPair; target: SyncTarget; operation: string }) => Promise<{ plan: Plan; strict: boolean }>;
-
-/** Everything around a run: open, lock, recover, journal, and the end of the operation whatever happens. */
-async function withLockedPair(target: SyncTarget, flags: RunFlags, ctx: Context, prepare: Prepare): Promise<SyncResult> {
-  const pair = await openPair(target.group, ctx, false);
-  const locks: DriveLock[] = [];
-  try {
-    await lockDrives(pair, flags, locks, ctx);
-    const recovered = recoverDrive(pair.backup.dir);
-    if (recovered.interrupted.length > 0) ctx.emit({ kind: 'note', message: 'An earlier run was interrupted; what it left behind was cleared, and this run finishes its work.' });
-    for (const path of recovered.restored) ctx.emit({ kind: 'note', message: `Put right after an interruption: ${displayPath(path)}` });
-    return await journal(target, { pair, locks }, flags, ctx, prepare);
-  } finally {
-    for (const lock of locks) lock.release();
-    await pair.close();
-  }
-}
-
-async function journal(target: SyncTarget, locked: Locked, flags: RunFlags, ctx: Context, prepare: Prepare): Promise<SyncResult> {
-  const { pair, locks } = locked;
-  const operation = flags.operation ?? randomUUID();
-  const startTime = ctx.now().toISOString();
-  const operationId = await startOperation({ uuid: operation, group_id: pair.group.id, operation_type: 'sync', target_kind: 'group', target_name: pair.group.name, subpath: target.subpath }, ctx);
-  ctx.emit({ kind: 'operation_started', operation_id: operation, target: pair.group.name });
-  const finish = async (statistics: OperationResult, status: SyncResult['status']): Promise<SyncResult> => {
-    await completeOperation(operationId, statistics, status, ctx);
-    ctx.emit({ kind: 'operation_ended', operation_id: operation, target: pair.group.name, status });
-    const { reason: _reason, ...counts } = statistics;
-    return { operation_id: operation, target: pair.group.name, status, ...counts, start_time: startTime, end_time: ctx.now().toISOString() };
-  };
-  try {
-    const { plan, strict } = await prepare({ pair, target, operation });
-    const pairId = (await findPair(pair.masterUuid, pair.backupUuid, ctx)) ?? (await ensurePair(pair.group.id, pair.masterUuid, pair.backupUuid, ctx));
-    const idle = plan.actions.length === 0 && plan.problems.length === 0;
-    const { cancelled, ...statistics } = idle ? unchangedStatistics(plan) : await applyPlan({ plan, pair, locks, operationId, operation, pairId, strict }, ctx);
-    const status = cancelled ? 'cancelled' : statistics.files_failed > 0 ? 'failed' : 'completed';
-    return await finish({ ...statistics, reason: status === 'failed' ? `${plural(statistics.files_failed, 'file')} failed` : null }, status);
-  } catch (error) {
-    const cancelled = ctx.signal.aborted;
-    await finish({ ...noStatistics(), reason: cancelled ? null : messageOf(error) }, cancelled ? 'cancelled' : 'failed');
-    if (cancelled) throw new TandemError('cancelled', 'The run was cancelled before it changed anything.', { hint: 'Both drives are as they were.' });
-    throw error;
-  }
-}
-
-async function lockDrives(pair: OpenPair, flags: RunFlags, locks: DriveLock[], ctx: Context): Promise<void> {
-  const sides = [
-    { root: pair.master, drive: pair.masterDrive, uuid: pair.masterUuid },
-    { root: pair.backup, drive: pair.backupDrive, uuid: pair.backupUuid },
-  ].sort((a, b) => (a.uuid < b.uuid ? -1 : 1));
-  if (pair.backupDrive.read_only) {
-    throw new TandemError('failed', `The Backup '${pair.backup.label}' is read-only at ${pair.backup.mountPath}.`, { hint: 'Mount it writable (a damaged filesystem is often mounted read-only: check it first), then repeat.' });
-  }
-  for (const { root, drive } of sides) {
-    if (drive.read_only) continue;
-    locks.push(await DriveLock.acquire(root.dir, { label: root.label, wait: flags.lockWait ?? 0, breakLock: flags.breakLock === true, network: drive.network, signal: ctx.signal }));
-  }
-}
-
-function noStatistics(): OperationResult {
-  return { files_copied: 0, files_skipped: 0, files_failed: 0, files_moved: 0, files_deleted: 0, bytes_copied: 0, conflicts_detected: 0, verified: 'none', problems: [], reason: null };
-}
-
-function unchangedStatistics(plan: Plan): SyncStatistics {
-  const { reason: _reason, ...none } = noStatistics();
-  return { ...none, files_skipped: plan.totals.skipped, cancelled: false };
+/** A path that comes from outside: inside the drive, and nothing of tandem's or the system's own. */
+function syncedPath(text: string): RelPath {
+  const path = relPath(text);
+  if (!alwaysExcluded(path)) return path;
+  throw new TandemError('invalid', `'${displayPath(path)}' is never synced: it belongs to tandem or to the system.`, {
+    hint: 'Choose another folder.',
+  });
 }
 
 function conflictOf(action: Action): FileConflict {
@@ -267,21 +201,33 @@ function describeResult(result: SyncResult, paint: Paint): string {
       `${result.verified === 'none' ? '' : `, verified (${result.verified})`}  operation ${result.operation_id.slice(0, 8)}`,
   ];
   lines.push(...describeProblems(result.problems, paint));
-  if (result.conflicts_detected > 0) lines.push(`  Conflicts were left untouched on both drives: \`tandem history show ${result.operation_id.slice(0, 8)}\` lists them.`);
+  if (result.conflicts_detected > 0)
+    lines.push(
+      `  Conflicts were left untouched on both drives: \`tandem history show ${result.operation_id.slice(0, 8)}\` lists them.`,
+    );
   return lines.join('\n');
 }
 
 function describeProblems(problems: readonly Problem[], paint: Paint): string[] {
-  const lines = problems.slice(0, SHOWN).map(({ path, message }) => `  ${paint('warn', '!')} ${displayPath(path)}: ${displayPath(message)}`);
+  const lines = problems
+    .slice(0, SHOWN)
+    .map(({ path, message }) => `  ${paint('warn', '!')} ${displayPath(path)}: ${displayPath(message)}`);
   if (problems.length > SHOWN) lines.push(`  … and ${plural(problems.length - SHOWN, 'other problem')}`);
   return lines;
 }
 
 const actionColumns: readonly Column<Action>[] = [
-  { title: 'ACTION', value: ({ kind, link_to }) => (link_to === undefined ? kind : 'link'), style: ({ kind }) => (kind === 'conflict' ? 'warn' : kind === 'delete' ? 'bad' : 'plain') },
+  {
+    title: 'ACTION',
+    value: ({ kind, link_to }) => (link_to === undefined ? kind : 'link'),
+    style: ({ kind }) => (kind === 'conflict' ? 'warn' : kind === 'delete' ? 'bad' : 'plain'),
+  },
   { title: 'SIZE', value: ({ size, entry }) => (entry === 'd' ? '' : formatBytes(size)), align: 'right' },
   { title: 'PATH', value: ({ path, entry }) => `${displayPath(path)}${entry === 'd' ? '/' : ''}` },
-  { title: 'REASON', value: ({ reason, conflict_type }) => (conflict_type === undefined ? reason : `${conflict_type}: ${reason}`) },
+  {
+    title: 'REASON',
+    value: ({ reason, conflict_type }) => (conflict_type === undefined ? reason : `${conflict_type}: ${reason}`),
+  },
 ];
 
 const QUIET = new Set<Action['kind']>(['adopt', 'forget', 'meta', 'skip']);
@@ -289,10 +235,20 @@ const QUIET = new Set<Action['kind']>(['adopt', 'forget', 'meta', 'skip']);
 function describePlan(plan: Plan, paint: Paint, all: boolean): string {
   const { totals } = plan;
   const shown = plan.actions.filter(({ kind }) => all || !QUIET.has(kind));
-  const lines = shown.slice(0, all ? undefined : 200).map((action) => actionColumns.map((column) => paint(column.style?.(action) ?? 'plain', column.value(action).padEnd(column.title === 'ACTION' ? 8 : 0))).join('  '));
-  if (shown.length > lines.length) lines.push(`… and ${plural(shown.length - lines.length, 'other step')} (-v shows all)`);
+  const lines = shown
+    .slice(0, all ? undefined : 200)
+    .map((action) =>
+      actionColumns
+        .map((column) =>
+          paint(column.style?.(action) ?? 'plain', column.value(action).padEnd(column.title === 'ACTION' ? 8 : 0)),
+        )
+        .join('  '),
+    );
+  if (shown.length > lines.length)
+    lines.push(`… and ${plural(shown.length - lines.length, 'other step')} (-v shows all)`);
   lines.push(...describeProblems(plan.problems, paint));
-  for (const guard of plan.guards) lines.push(paint('bad', `This run would be refused (${guard.name}): ${guard.message}`));
+  for (const guard of plan.guards)
+    lines.push(paint('bad', `This run would be refused (${guard.name}): ${guard.message}`));
   lines.push(
     `${displayPath(plan.target.name)}: ${totals.copy} to copy, ${totals.update} to update (${formatBytes(totals.bytes)}), ${totals.delete} to delete, ` +
       `${plural(totals.conflict, 'conflict')}, ${totals.skipped} unchanged. Nothing was written.`,
@@ -321,30 +277,62 @@ const runOptions: Verb['options'] = [
   { flags: '--full', description: 'read every file on both sides and record everything anew' },
   { flags: '--delete', description: "move to the Backup's trash what was deleted on the Master" },
   { flags: '--trust-mtime', description: 'first sync: take equal size and time for equal content' },
-  { flags: '--parallel <n>', description: 'files at the same time, 1 to 16', parse: (text) => wholeNumber(text, '--parallel', 1, 16) },
-  { flags: '--include <pattern>', description: 'bring back what an exclude leaves out (gitignore syntax)', repeat: true },
+  {
+    flags: '--parallel <n>',
+    description: 'files at the same time, 1 to 16',
+    parse: (text) => wholeNumber(text, '--parallel', 1, 16),
+  },
+  {
+    flags: '--include <pattern>',
+    description: 'bring back what an exclude leaves out (gitignore syntax)',
+    repeat: true,
+  },
   { flags: '--exclude <pattern>', description: 'leave out (gitignore syntax)', repeat: true },
-  { flags: '--min-size <size>', description: 'leave out smaller files, e.g. 10kB', parse: (text) => measured(text, '--min-size', parseSize, '10kB') },
-  { flags: '--max-size <size>', description: 'leave out larger files, e.g. 4GB', parse: (text) => measured(text, '--max-size', parseSize, '4GB') },
-  { flags: '--max-age <age>', description: 'leave out files older than e.g. 30d', parse: (text) => measured(text, '--max-age', parseDuration, '30d') },
+  {
+    flags: '--min-size <size>',
+    description: 'leave out smaller files, e.g. 10kB',
+    parse: (text) => measured(text, '--min-size', parseSize, '10kB'),
+  },
+  {
+    flags: '--max-size <size>',
+    description: 'leave out larger files, e.g. 4GB',
+    parse: (text) => measured(text, '--max-size', parseSize, '4GB'),
+  },
+  {
+    flags: '--max-age <age>',
+    description: 'leave out files older than e.g. 30d',
+    parse: (text) => measured(text, '--max-age', parseDuration, '30d'),
+  },
 ];
 
 const lockOptions: Verb['options'] = [
-  { flags: '--force [guard]', description: 'run in spite of all guards, or of the one named (empty-master, free-space)', repeat: true },
-  { flags: '--lock-wait <time>', description: 'wait for another writer, e.g. 60s', parse: (text) => measured(text, '--lock-wait', parseDuration, '60s') },
+  {
+    flags: '--force [guard]',
+    description: 'run in spite of all guards, or of the one named (empty-master, free-space)',
+    repeat: true,
+  },
+  {
+    flags: '--lock-wait <time>',
+    description: 'wait for another writer, e.g. 60s',
+    parse: (text) => measured(text, '--lock-wait', parseDuration, '60s'),
+  },
   { flags: '--break-lock', description: 'take the lock whoever holds it' },
 ];
 
 function wholeNumber(text: string, flag: string, min: number, max: number): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw new TandemError('usage', `${flag} takes a whole number from ${min} to ${max}: current value is '${text}'.`, { hint: `For example ${flag} ${min + 1}.` });
+  throw new TandemError('usage', `${flag} takes a whole number from ${min} to ${max}: current value is '${text}'.`, {
+    hint: `For example ${flag} ${min + 1}.`,
+  });
 }
 
 function measured(text: string, flag: string, parse: (text: string) => number | undefined, example: string): number {
   const value = parse(text);
   if (value !== undefined) return value;
-  throw new TandemError('usage', `${flag} cannot be read: current value is '${text}'.`, { hint: `For example ${flag} ${example}.` });
+  throw new TandemError('usage', `${flag} cannot be read: current value is '${text}'.`, {
+    hint: `For example ${flag} ${example}.`,
+  });
 }
 
 /** The flags of `sync run` and `sync plan` as options over the group's own. */
@@ -370,7 +358,11 @@ function flagsOf(values: Values, ctx: Context, group: string): RunFlags {
     options.enable_parallel_copy = values['parallel'] > 1;
     options.max_parallel_files = values['parallel'] as number;
   }
-  const flags: RunFlags = { options, lockWait: (values['lockWait'] as number | undefined) ?? 0, breakLock: values['breakLock'] === true };
+  const flags: RunFlags = {
+    options,
+    lockWait: (values['lockWait'] as number | undefined) ?? 0,
+    breakLock: values['breakLock'] === true,
+  };
   if (values['path'] !== undefined) flags.path = values['path'] as string;
   if (values['operationId'] !== undefined) flags.operation = values['operationId'] as string;
   return flags;
@@ -380,7 +372,9 @@ function targetsOf(args: Values, options: Values, ctx: Context): string[] {
   const named = (args['targets'] as string[] | undefined) ?? [];
   if (options['all']) return listGroups(ctx).map(({ id }) => id);
   if (named.length > 0) return named;
-  throw new TandemError('usage', 'No target was named.', { hint: 'Name one or more groups, or give --all; `tandem groups list` shows them.' });
+  throw new TandemError('usage', 'No target was named.', {
+    hint: 'Name one or more groups, or give --all; `tandem groups list` shows them.',
+  });
 }
 
 const control = (summary: string, value: Operation['control'], done: string): Verb => ({
@@ -390,7 +384,10 @@ const control = (summary: string, value: Operation['control'], done: string): Ve
   run: async ({ args }, ctx) => {
     const operation = await getOperation(args['operation'] as string, ctx);
     await setControl(operation, value, ctx);
-    return { json: { operation_id: operation.uuid, control: value }, text: () => `${done}: ${operation.uuid.slice(0, 8)} (${displayPath(operation.target_name)})` };
+    return {
+      json: { operation_id: operation.uuid, control: value },
+      text: () => `${done}: ${operation.uuid.slice(0, 8)} (${displayPath(operation.target_name)})`,
+    };
   },
 });
 
@@ -400,8 +397,14 @@ export const command = defineCommand({
   verbs: {
     run: {
       summary: 'sync one or more groups now',
-      examples: ['tandem sync run Archive', 'tandem sync run Archive --path Projects/Wedding --verify checksum', 'tandem sync run --all --dry-run'],
-      args: [{ name: 'targets', description: 'groups, by name or id', variadic: true, optional: true, complete: 'target' }],
+      examples: [
+        'tandem sync run Archive',
+        'tandem sync run Archive --path Projects/Wedding --verify checksum',
+        'tandem sync run --all --dry-run',
+      ],
+      args: [
+        { name: 'targets', description: 'groups, by name or id', variadic: true, optional: true, complete: 'target' },
+      ],
       options: [
         { flags: '--all', description: 'every group' },
         { flags: '-n, --dry-run', description: 'show what would be done; write nothing at all' },
@@ -419,7 +422,11 @@ export const command = defineCommand({
           results.push(await syncToBackup(target, flagsOf(options, ctx, target), ctx));
           if (ctx.signal.aborted) break;
         }
-        return { json: results.length === 1 ? results[0] : results, text: (paint) => results.map((result) => describeResult(result, paint)).join('\n'), exitCode: exitCodeOf(results) };
+        return {
+          json: results.length === 1 ? results[0] : results,
+          text: (paint) => results.map((result) => describeResult(result, paint)).join('\n'),
+          exitCode: exitCodeOf(results),
+        };
       },
     },
     plan: {
@@ -429,7 +436,8 @@ export const command = defineCommand({
       options: [{ flags: '--out <file>', description: 'save the plan for `sync apply`' }, ...runOptions],
       run: async ({ args, options }, ctx) => {
         const plan = await planSync(args['target'] as string, flagsOf(options, ctx, args['target'] as string), ctx);
-        if (options['out'] !== undefined) writeFileAtomic(options['out'] as string, `${JSON.stringify(plan, null, 1)}\n`);
+        if (options['out'] !== undefined)
+          writeFileAtomic(options['out'] as string, `${JSON.stringify(plan, null, 1)}\n`);
         return planOutput([plan], options['verbose'] === true);
       },
     },
@@ -437,10 +445,21 @@ export const command = defineCommand({
       summary: 'run a saved plan, path by path; what changed since is refused',
       examples: ['tandem sync apply plan.json', 'tandem sync apply plan.json --skip Projects/Drafts'],
       args: [{ name: 'plan', description: 'file written by `sync plan --out`', complete: 'path' }],
-      options: [{ flags: '--skip <path>', description: 'leave this path, and what is below it, out', repeat: true }, ...lockOptions],
+      options: [
+        { flags: '--skip <path>', description: 'leave this path, and what is below it, out', repeat: true },
+        ...lockOptions,
+      ],
       run: async ({ args, options }, ctx) => {
-        const flags: RunFlags = { lockWait: (options['lockWait'] as number | undefined) ?? 0, breakLock: options['breakLock'] === true };
-        const result = await applySavedPlan(readPlan(args['plan'] as string), (options['skip'] as string[] | undefined) ?? [], flags, ctx);
+        const flags: RunFlags = {
+          lockWait: (options['lockWait'] as number | undefined) ?? 0,
+          breakLock: options['breakLock'] === true,
+        };
+        const result = await applySavedPlan(
+          readPlan(args['plan'] as string),
+          (options['skip'] as string[] | undefined) ?? [],
+          flags,
+          ctx,
+        );
         return { json: result, text: (paint) => describeResult(result, paint), exitCode: exitCodeOf([result]) };
       },
     },
@@ -451,7 +470,11 @@ export const command = defineCommand({
       options: [{ flags: '--path <subpath>', description: 'only this folder', complete: 'path' }],
       run: async ({ args, options }, ctx) => {
         const status = await verifySyncStatus(args['target'] as string, options['path'] as string | undefined, ctx);
-        return { json: status, text: (paint) => describeStatus(status, paint), exitCode: status.pending.conflict > 0 ? EXIT.conflicts : EXIT.done };
+        return {
+          json: status,
+          text: (paint) => describeStatus(status, paint),
+          exitCode: status.pending.conflict > 0 ? EXIT.conflicts : EXIT.done,
+        };
       },
     },
     cancel: control('stop a running sync; files in flight are finished', 'cancel', 'Cancelling'),
@@ -470,7 +493,10 @@ function describeStatus(status: SyncStatus, paint: Paint): string {
   const { pending } = status;
   const head = status.in_sync
     ? paint('good', `✓ ${displayPath(status.target)}: Master and Backup agree`)
-    : paint('warn', `⚠ ${displayPath(status.target)}: ${pending.copy} to copy, ${pending.update} to update (${formatBytes(pending.bytes)}), ${pending.delete} to delete, ${plural(pending.conflict, 'conflict')}`);
+    : paint(
+        'warn',
+        `⚠ ${displayPath(status.target)}: ${pending.copy} to copy, ${pending.update} to update (${formatBytes(pending.bytes)}), ${pending.delete} to delete, ${plural(pending.conflict, 'conflict')}`,
+      );
   const last = status.last_operation;
   return [
     head,
@@ -485,10 +511,16 @@ const START_WITHIN = 15_000;
 /** Starts the run as a process of its own and waits until its operation is in the journal. */
 async function detach(targets: readonly string[], options: Values, ctx: Context): Promise<Output> {
   const [target] = targets;
-  if (target === undefined || targets.length > 1) throw new TandemError('usage', `--detach takes one target: current value is ${targets.length}.`, { hint: 'Start one run for each group.' });
+  if (target === undefined || targets.length > 1)
+    throw new TandemError('usage', `--detach takes one target: current value is ${targets.length}.`, {
+      hint: 'Start one run for each group.',
+    });
   getGroup(target, ctx);
   const operation = randomUUID();
-  const child = spawnDetached(['sync', 'run', target, '--operation-id', operation, '--yes', ...repeatFlags(options)], ctx);
+  const child = spawnDetached(
+    ['sync', 'run', target, '--operation-id', operation, '--yes', ...repeatFlags(options)],
+    ctx,
+  );
   let code: number | undefined;
   void child.ended.then((ended) => {
     code = ended;
@@ -497,10 +529,15 @@ async function detach(targets: readonly string[], options: Values, ctx: Context)
     for (const deadline = Date.now() + START_WITHIN; Date.now() < deadline; ) {
       const found = (await listOperations({ limit: 20 }, ctx)).find(({ uuid }) => uuid === operation);
       if (found) return { json: { operation_id: operation, process_id: child.pid }, text: () => operation };
-      if (code !== undefined) throw new TandemError('failed', `The run ended before it began: ${child.complaint().trim()}`, { hint: 'Run it without --detach to see more.' });
+      if (code !== undefined)
+        throw new TandemError('failed', `The run ended before it began: ${child.complaint().trim()}`, {
+          hint: 'Run it without --detach to see more.',
+        });
       await new Promise((done) => setTimeout(done, 50));
     }
-    throw new TandemError('failed', `The background run did not begin within ${START_WITHIN / 1000} s.`, { hint: 'See `tandem history list`.' });
+    throw new TandemError('failed', `The background run did not begin within ${START_WITHIN / 1000} s.`, {
+      hint: 'See `tandem history list`.',
+    });
   } finally {
     child.release();
   }
@@ -513,7 +550,8 @@ function repeatFlags(options: Values): string[] {
     const name = /--([a-z-]+)/.exec(flags)?.[1] ?? '';
     const value = options[name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())] as unknown;
     if (value === undefined || value === false) continue;
-    for (const one of Array.isArray(value) ? value : [value]) words.push(`--${name}`, ...(one === true ? [] : [String(one)]));
+    for (const one of Array.isArray(value) ? value : [value])
+      words.push(`--${name}`, ...(one === true ? [] : [String(one)]));
   }
   return words;
 }
@@ -525,7 +563,12 @@ export const panel = definePanel<Operation>({
   columns: [
     { title: 'OPERATION', value: ({ uuid }) => uuid.slice(0, 8) },
     { title: 'TARGET', value: ({ target_name }) => displayPath(target_name) },
-    { title: 'STATUS', value: ({ status }) => status, style: ({ status }) => ({ completed: 'good', failed: 'bad', cancelled: 'warn', running: 'plain' } as const)[status] },
+    {
+      title: 'STATUS',
+      value: ({ status }) => status,
+      style: ({ status }) =>
+        (({ completed: 'good', failed: 'bad', cancelled: 'warn', running: 'plain' }) as const)[status],
+    },
     { title: 'PROGRESS', value: ({ progress }) => describeProgress(progress), align: 'right' },
   ],
   empty: 'Nothing has run yet: press s on a group to sync it.',

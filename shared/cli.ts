@@ -256,19 +256,24 @@ async function runParsed(parsed: Parsed | undefined): Promise<number> {
   const soft = new AbortController();
   const hard = new AbortController();
   const view = new ProgressView(globals);
+  let inOperation = false;
   const stop = (): void => {
     if (hard.signal.aborted) {
       view.end();
       process.exit(EXIT.cancelled);
     }
     if (soft.signal.aborted) hard.abort();
-    else view.note('Stopping: files in flight are finished. Ctrl-C again stops at once.');
+    else if (inOperation) view.note('Stopping: files in flight are finished. Ctrl-C again stops at once.');
     soft.abort();
   };
   for (const signal of STOP_SIGNALS) process.on(signal, stop);
   const noReader = (): void => soft.abort();
   process.stdout.once('error', noReader);
-  const ctx = contextFor(globals, soft.signal, hard.signal, (event) => view.show(event));
+  const ctx = contextFor(globals, soft.signal, hard.signal, (event) => {
+    if (event.kind === 'operation_started' || event.kind === 'operation_ended')
+      inOperation = event.kind === 'operation_started';
+    view.show(event);
+  });
   const write = (line: string): void => {
     if (!globals.quiet || globals.json) process.stdout.write(`${line}\n`);
   };

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { type Database, openDatabase } from './db.ts';
+import { type Database, databaseFile, type Reader } from './db.ts';
 import { TandemError } from './errors.ts';
 import type { TandemEvent } from './events.ts';
 import { loadSettings, type Settings } from './settings.ts';
@@ -37,8 +37,8 @@ export interface Context {
   settings(): Settings;
   /** Opened and migrated on first use; one connection per process. */
   db(): Promise<Database>;
-  /** The database if its file exists, for reads that must not create anything; undefined otherwise. */
-  dbIfExists(): Promise<Database | undefined>;
+  /** The database for reads that write nothing at all; undefined when there is none, or one of an older schema. */
+  dbIfExists(): Promise<Reader | undefined>;
   readonly prompts: Prompts;
   readonly exec: Exec;
   readonly platform: NodeJS.Platform;
@@ -69,14 +69,7 @@ export function createContext(options: ContextOptions = {}): Context {
     options.dataDir ?? process.env['TANDEM_DATA'] ?? join(xdg('XDG_DATA_HOME', join('.local', 'share')), 'tandem'),
   );
   const never = new AbortController().signal;
-  let database: Promise<Database> | undefined;
-  const open = (create: boolean): Promise<Database | undefined> => {
-    if (database) return database;
-    const opening = openDatabase(join(dataDir, 'tandem.db'), { create });
-    if (!opening) return Promise.resolve(undefined);
-    database = opening;
-    return opening;
-  };
+  const database = databaseFile(join(dataDir, 'tandem.db'));
   return {
     now: options.now ?? (() => new Date()),
     signal: options.signal ?? never,
@@ -85,17 +78,13 @@ export function createContext(options: ContextOptions = {}): Context {
     configDir,
     dataDir,
     settings: () => loadSettings(configDir, join(dataDir, 'cache')),
-    db: () => open(true) as Promise<Database>,
-    dbIfExists: () => open(false),
+    db: () => database.write(),
+    dbIfExists: () => database.read(),
     prompts: options.prompts ?? refusingPrompts,
     exec: options.exec ?? execFile,
     platform: options.platform ?? process.platform,
     force: new Set(options.force),
-    close: async () => {
-      const opened = await database?.catch(() => undefined);
-      database = undefined;
-      await opened?.close();
-    },
+    close: () => database.close(),
   };
 }
 

@@ -98,3 +98,37 @@ export interface Problem {
   /** One sentence. */
   message: string;
 }
+
+/** One sentence for a system error. */
+export function explain(error: unknown): string {
+  switch (errnoOf(error)) {
+    case 'ENOSPC':
+      return 'the Backup is full (ENOSPC)';
+    case 'EDQUOT':
+      return 'the quota on the Backup is used up (EDQUOT)';
+    case 'EACCES':
+    case 'EPERM':
+      return `permission denied (${errnoOf(error)})`;
+    case 'EROFS':
+      return 'the drive is read-only (EROFS)';
+    case 'EIO':
+      return 'the drive reported an input/output error (EIO)';
+    case 'ENODEV':
+    case 'ENXIO':
+    case 'ESTALE':
+    case 'ENOTCONN':
+      return `the drive is gone (${errnoOf(error)})`;
+    case 'ENOENT':
+      return 'vanished during the run (ENOENT)';
+    case 'ELOOP':
+      return 'a symbolic link stands where a folder or file was (ELOOP)';
+    case 'EFBIG':
+      return 'the file is larger than the drive can hold (EFBIG)';
+    case 'ENAMETOOLONG':
+      return 'the name is too long for the drive (ENAMETOOLONG)';
+    case 'EILSEQ':
+      return 'the link target is not valid UTF-8 (EILSEQ)';
+    default:
+      return messageOf(error);
+  }
+}

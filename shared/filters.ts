@@ -34,7 +34,11 @@ export class Filter {
 
   constructor(options: FilterOptions, now: Date) {
     this.options = options;
-    const patterns = [...presetPatterns(options.preset), ...options.exclude, ...options.include.map((pattern) => `!${pattern}`)];
+    const patterns = [
+      ...presetPatterns(options.preset),
+      ...options.exclude,
+      ...options.include.map((pattern) => `!${pattern}`),
+    ];
     this.limits = options.min_size !== null || options.max_size !== null || options.max_age !== null;
     this.oldest = options.max_age === null ? undefined : BigInt(now.getTime() - options.max_age * 1000) * 1_000_000n;
     if (patterns.length === 0) {
@@ -90,7 +94,9 @@ export function presetPatterns(name: string): string[] {
   const names = presetNames();
   if (!names.includes(name)) {
     const guess = closest(name, names);
-    throw new TandemError('usage', `There is no ignore preset '${name}'.`, { hint: `${guess ? `Did you mean '${guess}'? ` : ''}Presets: none, ${names.join(', ')}.` });
+    throw new TandemError('usage', `There is no ignore preset '${name}'.`, {
+      hint: `${guess ? `Did you mean '${guess}'? ` : ''}Presets: none, ${names.join(', ')}.`,
+    });
   }
   return readFileSync(join(PRESETS, `${name}.gitignore`), 'utf8')
     .split('\n')
@@ -116,7 +122,9 @@ function startsOf(patterns: readonly string[]): Uint8Array | undefined {
     for (const byte of [first.toLowerCase(), first.toUpperCase()].map((letter) => letter.charCodeAt(0))) {
       if (second === undefined) table[byte << 8] = 1;
       else if (isWild(second)) table.fill(1, byte << 8, (byte + 1) << 8);
-      else for (const letter of [second.toLowerCase(), second.toUpperCase()]) table[(byte << 8) | letter.charCodeAt(0)] = 1;
+      else
+        for (const letter of [second.toLowerCase(), second.toUpperCase()])
+          table[(byte << 8) | letter.charCodeAt(0)] = 1;
     }
   }
   return table;

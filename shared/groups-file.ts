@@ -56,6 +56,8 @@ export async function editGroups(ctx: Context, change: (groups: Group[]) => Grou
     const groups = change(structuredClone(file.value.groups));
     if (file.stamp === 'absent') file.document.commentBefore = HEADER;
     saveYamlValue(file, { version: 1, ...file.value, groups }, schema());
+    // Read back once here, where the parser is loaded anyway: the next start then finds it remembered.
+    listGroups(ctx);
     return groups;
   });
 }

@@ -4,7 +4,7 @@
  *     <facts> NUL <nlink> SPACE <blocks> NUL <path> NUL <link target> NUL
  *
  * parents before children and a folder's whole subtree together. `facts` is
- * `<kind> <size> <mtime> <ctime> <ino> <mode> <uid> <gid>`: kind f d l o; times as seconds with ten decimals, the last
+ * `<kind> <size> <mtime> <ctime> <ino> <mode> <uid> <gid>`: kind f d l, any other letter for sockets, pipes and devices; times as seconds with ten decimals, the last
  * a zero (as GNU find prints them); mode octal; ctime and ino are `-` on drives where they do not last.
  * The baseline keeps the facts of both sides, so "unchanged" is the equality of two strings.
  */
@@ -23,7 +23,8 @@ export class Entry {
   constructor(facts: string, path: string, nlink = 1, blocks = 0, target = '') {
     this.facts = facts;
     this.path = path;
-    this.kind = (facts[0] ?? 'o') as Kind;
+    const kind = facts[0];
+    this.kind = kind === 'f' || kind === 'd' || kind === 'l' ? kind : 'o';
     this.nlink = nlink;
     this.blocks = blocks;
     this.target = target;
@@ -74,6 +75,16 @@ export function factsOf(stat: Stat, stable: boolean): string {
   return `${stat.kind} ${stat.size} ${timeText(stat.mtime)} ${identity} ${stat.mode.toString(8)} ${stat.uid} ${stat.gid}`;
 }
 
+/**
+ * Facts of one file under two of its names, or before and after another name of it was made, moved or changed: kind, size,
+ * mtime and inode agree; ctime, mode and owner, which all names share, may have moved.
+ */
+export function sameInode(a: string, b: string): boolean {
+  const left = a.split(' ');
+  const right = b.split(' ');
+  return left[4] !== '-' && [0, 1, 2, 4].every((field) => left[field] === right[field]);
+}
+
 /** Appends one record; the counterpart of `readRecords`. */
 export function formatRecord(facts: string, nlink: number, blocks: number, path: string, target: string): string {
   return `${facts}\0${nlink} ${blocks}\0${path}\0${target}\0`;
@@ -89,8 +100,11 @@ export interface RecordView {
   targetEnd: number;
 }
 
-/** Calls `visit` for each record in order, with one reused view. */
-export function eachRecord(bytes: Buffer, visit: (view: RecordView) => void): void {
+/**
+ * Calls `visit` for each whole record in order, with one reused view.
+ * @returns where the first incomplete record begins: the length of `bytes` when all are whole.
+ */
+export function eachRecord(bytes: Buffer, visit: (view: RecordView) => void): number {
   const view: RecordView = { factsStart: 0, factsEnd: 0, extraEnd: 0, pathStart: 0, pathEnd: 0, targetEnd: 0 };
   for (let at = 0; at < bytes.length; at = view.targetEnd + 1) {
     view.factsStart = at;
@@ -99,8 +113,10 @@ export function eachRecord(bytes: Buffer, visit: (view: RecordView) => void): vo
     view.pathStart = view.extraEnd + 1;
     view.pathEnd = nul(bytes, view.pathStart);
     view.targetEnd = nul(bytes, view.pathEnd + 1);
+    if (view.targetEnd >= bytes.length) return at;
     visit(view);
   }
+  return bytes.length;
 }
 
 /** A plain loop: `Buffer.indexOf` costs more than it saves on such short stretches. */
@@ -151,7 +167,7 @@ export class Checks {
     for (let part = 0; part < 2; part += 1) {
       let at = start;
       for (; at + 4 <= end; at += 4) {
-        const word = (bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24);
+        const word = bytes.readInt32LE(at);
         h = Math.imul(h ^ Math.imul(word, 0xcc9e2d51), 0x1b873593);
         h = (h << 13) | (h >>> 19);
         g = Math.imul(g ^ word, 0x85ebca6b);
@@ -181,7 +197,12 @@ function finish(hash: number): number {
 }
 
 /** `check_a` and `check_b` of a baseline row: what its two records add to the sums of the two listings together. */
-export function rowChecks(path: string, target: string, masterFacts: string, backupFacts: string): { a: number; b: number } {
+export function rowChecks(
+  path: string,
+  target: string,
+  masterFacts: string,
+  backupFacts: string,
+): { a: number; b: number } {
   const checks = new Checks();
   checks.add(masterFacts, path, target, 'master');
   checks.add(backupFacts, path, target, 'backup');

@@ -3,11 +3,11 @@
  * by a crash, or carried here from another computer, is recognised without anyone's help.
  */
 import { randomUUID } from 'node:crypto';
-import { closeSync, constants, fsyncSync, readFileSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, constants, fsyncSync, writeSync } from 'node:fs';
 import { errnoOf, TandemError } from './errors.ts';
 import { isGone, type ProcessIdentity, thisProcess } from './machine.ts';
-import { type Dir, mkdirAt, openAt, OPEN_CREATE, renameNoReplace, unlinkAt } from './syscalls.ts';
+import { readSmall } from './own-folder.ts';
+import { type Dir, mkdirAt, OPEN_CREATE, OPEN_READ, openAt, renameNoReplace, unlinkAt } from './syscalls.ts';
 
 export interface LockOptions {
   /** For messages. */
@@ -75,7 +75,7 @@ export class DriveLock {
     const held = readLock(this.root);
     if (held === null || held === 'broken' || held.token !== this.token) throw lockedError(this.label, held);
     this.counter += 1;
-    const fd = openAt(this.root, NAME, constants.O_WRONLY | constants.O_NOFOLLOW);
+    const fd = openAt(this.root, NAME, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
       const bytes = Buffer.from(text(this.token, this.counter));
       writeSync(fd, bytes, 0, bytes.length, 0);
@@ -131,19 +131,24 @@ function create(root: Dir, token: string): boolean {
   return true;
 }
 
-/** `broken`: there, but not readable as a lock (a crash between creating and writing it). */
-function readLock(root: Dir): LockFile | 'broken' | null {
-  let content: string;
+/** `broken`: there, but not readable as a lock: a crash between creating and writing it, or no plain file at all. */
+function readLock(root: Dir, name = NAME): LockFile | 'broken' | null {
+  let fd: number;
   try {
-    content = readFileSync(join(root.path, NAME), 'utf8');
+    fd = openAt(root, name, OPEN_READ);
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return null;
+    const code = errnoOf(error);
+    if (code === 'ENOENT') return null;
+    // A symlink, a socket.
+    if (code === 'ELOOP' || code === 'ENXIO') return 'broken';
     throw error;
   }
   try {
-    const value = JSON.parse(content) as LockFile;
-    return typeof value.token === 'string' && typeof value.pid === 'number' ? value : 'broken';
-  } catch {
+    const value = JSON.parse(readSmall(fd)) as LockFile;
+    const whole = typeof value.token === 'string' && Number.isSafeInteger(value.pid) && value.pid > 0;
+    return whole ? value : 'broken';
+  } catch (error) {
+    if (errnoOf(error) === 'EIO') throw error;
     return 'broken';
   }
 }
@@ -162,16 +167,13 @@ function takeAway(root: Dir, stale: LockFile | 'broken'): void {
     if (errnoOf(error) === 'ENOENT') return;
     throw error;
   }
-  const moved = JSON.stringify(readAside(root, aside));
+  const moved = JSON.stringify(readLock(root, aside));
   if (moved !== JSON.stringify(stale) && renameNoReplace(root, aside, root, NAME)) return;
-  unlinkAt(root, aside);
-}
-
-function readAside(root: Dir, name: string): LockFile | 'broken' {
   try {
-    return JSON.parse(readFileSync(join(root.path, name), 'utf8')) as LockFile;
-  } catch {
-    return 'broken';
+    unlinkAt(root, aside);
+  } catch (error) {
+    // A folder stays aside: what is in it is not ours to remove.
+    if (errnoOf(error) !== 'EISDIR' && errnoOf(error) !== 'EPERM') throw error;
   }
 }
 

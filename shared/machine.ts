@@ -20,14 +20,14 @@ export function thisProcess(): ProcessIdentity {
     boot_id: bootId(),
     pid_namespace: namespace(),
     pid: process.pid,
-    start: startOf(process.pid),
+    start: statOf(process.pid).start,
   };
   return self;
 }
 
 /**
  * True only when the process can be proved to be gone: the machine was started anew since, or no process has that
- * number, or another one has it now. False for a process of another machine or namespace: it cannot be seen from here.
+ * number, or another one has it now, or it ended and only waits for its parent to notice. False for a process of another machine or namespace: it cannot be seen from here.
  */
 export function isGone(other: ProcessIdentity): boolean {
   const me = thisProcess();
@@ -39,7 +39,8 @@ export function isGone(other: ProcessIdentity): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ESRCH';
   }
-  const start = startOf(other.pid);
+  const { state, start } = statOf(other.pid);
+  if (state === 'Z' || state === 'X') return true;
   return start !== '' && other.start !== '' && start !== other.start;
 }
 
@@ -56,10 +57,11 @@ function namespace(): string {
   }
 }
 
-/** Field 22 of /proc/PID/stat, counted after the name, which may hold spaces and brackets. */
-function startOf(pid: number): string {
+/** Fields 3 and 22 of /proc/PID/stat, counted after the name, which may hold spaces and brackets; `''` where unknown. */
+function statOf(pid: number): { state: string; start: string } {
   const stat = read(`/proc/${pid}/stat`);
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return { state: fields[0] ?? '', start: fields[19] ?? '' };
 }
 
 function read(path: string): string {
@@ -69,4 +71,3 @@ function read(path: string): string {
     return '';
   }
 }
-

@@ -21,11 +21,6 @@ export function relPath(text: string): RelPath {
   return parts.join('/') as RelPath;
 }
 
-/** Marks a path that the kernel itself built from directory entries. */
-export function trusted(path: string): RelPath {
-  return path as RelPath;
-}
-
 export function joinPath(parent: string, name: string): RelPath {
   return (parent === '' ? name : `${parent}/${name}`) as RelPath;
 }
@@ -102,4 +97,11 @@ export function nameProblem(name: string, rules: NameRules): string | undefined 
 
 export function isWindowsFamily(filesystem: string): boolean {
   return /^(exfat|vfat|fat|msdos|ntfs)/.test(filesystem);
+}
+
+/** Seconds since 1970. FAT and exFAT count years from 1980 to 2107. */
+export function timeLimits(filesystem: string): [min: number, max: number] {
+  if (!isWindowsFamily(filesystem) || filesystem.startsWith('ntfs'))
+    return [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER];
+  return [315_532_800, 4_354_819_198];
 }

@@ -403,7 +403,10 @@ const WINDOWS_BUS: Record<string, string> = {
   11: 'sata',
   12: 'sd',
   13: 'mmc',
+  14: 'virtual',
+  15: 'file backed virtual',
   17: 'nvme',
+  1394: 'ieee1394',
 };
 
 type Json = Record<string, unknown>;
@@ -479,9 +482,10 @@ function isRecord(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** PowerShell writes a list of one as the thing itself, and none as null. */
+/** PowerShell writes a list of one as the thing itself, none as null, and version 5 some as `{ value: […], Count }`. */
 function listOf(value: unknown): unknown[] {
   if (Array.isArray(value)) return value;
+  if (isRecord(value) && Array.isArray(value['value']) && 'Count' in value) return value['value'];
   return value === undefined || value === null ? [] : [value];
 }
 

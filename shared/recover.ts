@@ -2,13 +2,12 @@
  * After a crash or a pulled cable: finishes what an interrupted run left between two renames, and clears what it left
  * behind. Called with the drive's lock held, before anything is scanned.
  */
-import { readdirSync, readFileSync } from 'node:fs';
-import { closeSync, fsyncSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, readdirSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from './errors.ts';
 import { FolderCache } from './folders.ts';
 import { baseName, joinPath, parentOf } from './paths.ts';
-import { type Dir, openAt, OPEN_CREATE, renameNoReplace, rmdirAt, statAt, unlinkAt } from './syscalls.ts';
+import { type Dir, OPEN_CREATE, openAt, renameNoReplace, rmdirAt, statAt, unlinkAt } from './syscalls.ts';
 
 /** A replacement that needs two renames: `path` → `trash`, then `partial` → `path`. All from the drive's root. */
 export interface Intent {
@@ -69,7 +68,8 @@ function replayIntents(root: Dir, folders: FolderCache): string[] {
       const source = [intent.partial, intent.trash].find((path) => folders.exists(path));
       if (source === undefined) continue;
       const from = folders.open(parentOf(source));
-      if (renameNoReplace(from, baseName(source), folders.open(parentOf(intent.path)), baseName(intent.path))) restored.push(intent.path);
+      if (renameNoReplace(from, baseName(source), folders.open(parentOf(intent.path)), baseName(intent.path)))
+        restored.push(intent.path);
     }
     unlinkAt(root, `${INTENTS}/${name}`);
   }
@@ -119,4 +119,18 @@ function list(root: Dir, path: string): string[] {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return [];
     throw error;
   }
+}
+
+/** Where an operation writes what has no name yet. */
+export function partialFolder(operation: string): string {
+  return `.tandem/partial/${operation}`;
+}
+
+export function partialName(seq: number): string {
+  return seq.toString(36);
+}
+
+/** Where it keeps what it replaces or deletes, under the same paths. */
+export function trashFolder(operation: string, folder: string): string {
+  return folder === '' ? `.tandem/trash/${operation}` : `.tandem/trash/${operation}/${folder}`;
 }

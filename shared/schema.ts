@@ -28,6 +28,7 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
       process_id INTEGER NOT NULL,
       process_start TEXT NOT NULL,
       boot_id TEXT NOT NULL,
+      pid_namespace TEXT NOT NULL,
       progress TEXT,
       control TEXT NOT NULL DEFAULT ''
     )`,

@@ -1,5 +1,5 @@
 /** The application's settings: the user's `app.yaml` over the package's own commented `config/app.yaml`. */
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import type { ZodType } from 'zod';
 import { fileStamp, loadYaml, PACKAGE_CONFIG, readYaml, type YamlFile, zod } from './config.ts';
 
@@ -68,7 +68,7 @@ export function openSettingsFile(configDir: string): YamlFile<SettingsFile> {
 function schema(): ZodType<SettingsFile> {
   const z = zod();
   const virtualDrive = z.strictObject({
-    path: z.string().startsWith('/', 'must be an absolute path'),
+    path: z.string().refine(isAbsolute, 'must be an absolute path'),
     label: z.string().min(1),
     total_size: z.number().int().positive().optional(),
   });

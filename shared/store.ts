@@ -53,6 +53,11 @@ export function freeBytes(root: DriveRoot): number {
   return stat.bavail * stat.bsize;
 }
 
+/** FUSE_SUPER_MAGIC of linux/magic.h. A FUSE driver reads through a cache of its own, whatever it is asked. */
+export function isFuse(root: DriveRoot): boolean {
+  return statfsSync(root.dir.path).type === 0x65735546;
+}
+
 function missing(label: string, mountPath: string, error: unknown): TandemError {
   const why = error === undefined ? '' : ` (${errnoOf(error) ?? String(error)})`;
   return new TandemError('drive_missing', `The drive '${label}' is no longer at ${mountPath}${why}.`, {

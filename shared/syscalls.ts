@@ -4,8 +4,22 @@
  * each has a fallback on plain paths. Everything here is synchronous: it runs in worker threads, or for single calls.
  */
 import {
-  closeSync, constants, fstatSync, fsyncSync, linkSync, lstatSync, lutimesSync, mkdirSync, openSync, readlinkSync,
-  renameSync, rmdirSync, type BigIntStats, symlinkSync, unlinkSync, futimesSync,
+  type BigIntStats,
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  futimesSync,
+  linkSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  readlinkSync,
+  renameSync,
+  rmdirSync,
+  symlinkSync,
+  unlinkSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
 import { constants as os } from 'node:os';
@@ -51,8 +65,22 @@ const RENAME_EXCHANGE = 2;
 const O_CLOEXEC = 0o2000000;
 
 type Native = Record<
-  | 'openat' | 'statx' | 'renameat2' | 'linkat' | 'unlinkat' | 'mkdirat' | 'symlinkat' | 'utimensat' | 'futimens'
-  | 'syncfs' | 'flistxattr' | 'fgetxattr' | 'fsetxattr' | 'fremovexattr' | 'lseek' | 'posix_fadvise',
+  | 'openat'
+  | 'statx'
+  | 'renameat2'
+  | 'linkat'
+  | 'unlinkat'
+  | 'mkdirat'
+  | 'symlinkat'
+  | 'utimensat'
+  | 'futimens'
+  | 'syncfs'
+  | 'flistxattr'
+  | 'fgetxattr'
+  | 'fsetxattr'
+  | 'fremovexattr'
+  | 'lseek'
+  | 'posix_fadvise',
   (...args: unknown[]) => number
 >;
 
@@ -71,7 +99,8 @@ function native(): Library | null {
   try {
     const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
     const libc = koffi.load(null);
-    const bind = (signature: string): ((...args: unknown[]) => number) => libc.func(signature) as (...args: unknown[]) => number;
+    const bind = (signature: string): ((...args: unknown[]) => number) =>
+      libc.func(signature) as (...args: unknown[]) => number;
     library = {
       errno: () => koffi.errno(),
       call: {
@@ -187,7 +216,10 @@ function fromStatx(): Stat {
     size: wide(40),
     mtime: { seconds: signedWide(112), nanoseconds: statView.getUint32(120, true) },
     ctime: { seconds: signedWide(96), nanoseconds: statView.getUint32(104, true) },
-    ino: statView.getUint32(36, true) === 0 ? String(statView.getUint32(32, true)) : statView.getBigUint64(32, true).toString(),
+    ino:
+      statView.getUint32(36, true) === 0
+        ? String(statView.getUint32(32, true))
+        : statView.getBigUint64(32, true).toString(),
     mode: mode & 0o7777,
     uid: statView.getUint32(20, true),
     gid: statView.getUint32(24, true),
@@ -238,11 +270,20 @@ export function deviceNumber(dev: number): string {
 
 function kindOf(mode: number): Kind {
   switch (mode & 0o170000) {
-    case 0o100000: return 'f';
-    case 0o040000: return 'd';
-    case 0o120000: return 'l';
-    default: return 'o';
+    case 0o100000:
+      return 'f';
+    case 0o040000:
+      return 'd';
+    case 0o120000:
+      return 'l';
+    default:
+      return 'o';
   }
+}
+
+/** A file that has other names too. */
+export function isShared(stat: Stat): boolean {
+  return stat.kind === 'f' && stat.nlink > 1;
 }
 
 // --- names ---
@@ -266,7 +307,8 @@ function linkThenUnlink(fromDir: Dir, from: string, toDir: Dir, to: string): boo
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === 'EEXIST') return false;
-    if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'EOPNOTSUPP' && code !== 'ENOSYS' && code !== 'EMLINK') throw error;
+    if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'EOPNOTSUPP' && code !== 'ENOSYS' && code !== 'EMLINK')
+      throw error;
     if (statAt(toDir, to) !== null) return false;
     renameSync(join(fromDir.path, from), join(toDir.path, to));
     return true;
@@ -344,12 +386,17 @@ function fillTimes({ seconds, nanoseconds }: Time): void {
   }
 }
 
+/** Node 20 takes negative seconds for now, but not negative dates. */
+function nodeTime({ seconds, nanoseconds }: Time): number | Date {
+  return seconds < 0 ? new Date(seconds * 1000 + nanoseconds / 1e6) : seconds + nanoseconds / 1e9;
+}
+
 /** Sets access and modification time of an open file. */
 export function setTimes(fd: number, mtime: Time): void {
   const lib = native();
   if (!lib) {
-    const seconds = mtime.seconds + mtime.nanoseconds / 1e9;
-    futimesSync(fd, seconds, seconds);
+    const time = nodeTime(mtime);
+    futimesSync(fd, time, time);
     return;
   }
   fillTimes(mtime);
@@ -360,8 +407,8 @@ export function setTimes(fd: number, mtime: Time): void {
 export function setTimesAt(dir: Dir, name: string, mtime: Time): void {
   const lib = native();
   if (!lib) {
-    const seconds = mtime.seconds + mtime.nanoseconds / 1e9;
-    lutimesSync(join(dir.path, name), seconds, seconds);
+    const time = nodeTime(mtime);
+    lutimesSync(join(dir.path, name), time, time);
     return;
   }
   fillTimes(mtime);
@@ -410,7 +457,11 @@ export function readAttributes(fd: number): Attributes {
   if (!lib) return none;
   const length = lib.call.flistxattr(fd, nameBuffer, nameBuffer.length);
   if (length <= 0) return none;
-  const names = nameBuffer.toString('utf8', 0, length - 1).split('\0').filter(carried).sort();
+  const names = nameBuffer
+    .toString('utf8', 0, length - 1)
+    .split('\0')
+    .filter(carried)
+    .sort();
   const found: [string, Buffer][] = [];
   for (const name of names) {
     const size = lib.call.fgetxattr(fd, name, valueBuffer, valueBuffer.length);
@@ -455,4 +506,3 @@ const FADV_DONTNEED = 4;
 export function dropCache(fd: number): void {
   native()?.call.posix_fadvise(fd, 0, 0, FADV_DONTNEED);
 }
-

@@ -1,9 +1,10 @@
 /** Inside a worker thread: carries out the tasks of shared/workers.ts one after the other. */
 import { parentPort, workerData } from 'node:worker_threads';
+import type { Control } from './content.ts';
 import { errnoOf, messageOf } from './errors.ts';
 import { type Algorithm, hasherFactory } from './hash.ts';
-import { type Control, Transfer } from './transfer.ts';
-import { CANCEL, PAUSE, STOP, type TaskMessage, type WorkerData } from './workers.ts';
+import { Transfer } from './transfer.ts';
+import { CANCEL, PAUSE, STOP, type TaskMessage, type WorkerData, type WorkerReply } from './workers.ts';
 
 const data = workerData as WorkerData;
 const state = new Int32Array(data.shared, 0, 1);
@@ -29,9 +30,13 @@ const control: Control = {
     const now = Date.now();
     if (now - told < 100) return;
     told = now;
-    parentPort?.postMessage({ holding: path });
+    reply({ holding: path });
   },
 };
+
+function reply(message: WorkerReply): void {
+  parentPort?.postMessage(JSON.stringify(message));
+}
 
 const isJunk = (name: string): boolean => junk.has(name) || name.startsWith('._');
 const ready = hasherFactory(data.algorithm).then((newHasher) => new Transfer(data.session, newHasher, control));
@@ -43,14 +48,15 @@ async function withFunctions(task: TaskMessage['task'], args: unknown[]): Promis
   return args;
 }
 
-parentPort?.on('message', async ({ id, task, args }: TaskMessage) => {
+parentPort?.on('message', async (text: string) => {
+  const { id, task, args } = JSON.parse(text) as TaskMessage;
   const transfer = await ready;
   try {
     const method = transfer[task] as (...values: unknown[]) => unknown;
     const result = method.apply(transfer, await withFunctions(task, args));
-    parentPort?.postMessage({ id, result });
+    reply({ id, result });
   } catch (error) {
-    parentPort?.postMessage({ id, error: { message: messageOf(error), code: errnoOf(error) } });
+    reply({ id, error: { message: messageOf(error), code: errnoOf(error) } });
   } finally {
     transfer.close();
   }

@@ -41,6 +41,8 @@ const verbs = {
   many: { summary: 'm', examples: ['x'], run: async () => ({ json: [], text: () => Array.from({ length: 200000 }, (_, i) => 'line ' + i).join('\\n'), exitCode: 3 }) },
   flow: { summary: 'w', examples: ['x'], run: async (_, ctx, write) => { for (let i = 0; !ctx.signal.aborted; i += 1) { write('line ' + i); await new Promise((done) => setTimeout(done, 5)); } return undefined; } },
   wait: { summary: 'w', examples: ['x'], run: async (_, ctx, write) => {
+    if (process.env.OPERATION) ctx.emit({ kind: 'operation_started', operation_id: '1', target: 'A' });
+    if (process.env.OPERATION === 'ended') ctx.emit({ kind: 'operation_ended', operation_id: '1', target: 'A', status: 'completed' });
     write('ready'); const timer = setInterval(() => {}, 1000);
     await new Promise((done) => ctx.signal.addEventListener('abort', done)); write('soft');
     if (process.env.STUBBORN) await new Promise(() => {});
@@ -218,12 +220,16 @@ test('a full disk below stdout is an error', () => {
 async function interrupt(
   times: number,
   env: Record<string, string> = {},
-): Promise<{ code: number | null; stdout: string }> {
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const child = spawn(process.execPath, [...TSX, program, 'wait'], {
     env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'ignore'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
   let stdout = '';
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
   let sent = 0;
   const timer = setTimeout(() => child.kill('SIGKILL'), 30_000);
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -236,12 +242,20 @@ async function interrupt(
   });
   const code = await new Promise<number | null>((done) => child.on('close', done));
   clearTimeout(timer);
-  return { code, stdout };
+  return { code, stdout, stderr };
 }
 
 test('Ctrl-C is heard softly, then hard, and the third always ends the process', async () => {
-  assert.equal(await interrupt(2), { code: 130, stdout: 'ready\nsoft\nhard\n' });
-  assert.equal(await interrupt(3, { STUBBORN: '1' }), { code: 130, stdout: 'ready\nsoft\n' });
+  const hard = await interrupt(2);
+  assert.equal([hard.code, hard.stdout], [130, 'ready\nsoft\nhard\n']);
+  const stubborn = await interrupt(3, { STUBBORN: '1' });
+  assert.equal([stubborn.code, stubborn.stdout], [130, 'ready\nsoft\n']);
+});
+
+test('Ctrl-C speaks of files in flight only while an operation runs', async () => {
+  assert.match((await interrupt(2, { OPERATION: 'running' })).stderr, 'files in flight are finished');
+  assert.not.match((await interrupt(2, { OPERATION: 'ended' })).stderr, 'files in flight');
+  assert.not.match((await interrupt(2)).stderr, 'files in flight');
 });
 
 test('colours only on a terminal, and never against NO_COLOR or --no-color', () => {

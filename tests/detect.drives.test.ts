@@ -108,6 +108,8 @@ const PROBED = {
     symlinks: true,
     hard_links: true,
     permissions: true,
+    xattrs: true,
+    exchange: true,
     stable_ids: true,
   },
   exfat: {
@@ -116,13 +118,19 @@ const PROBED = {
     symlinks: false,
     hard_links: false,
     permissions: false,
+    xattrs: false,
+    exchange: false,
     stable_ids: false,
   },
   ntfs: {
     mtime_granularity_ns: 100,
+    // The Linux driver tells A from a; Windows and macOS, where the drive may go next, do not.
+    case_sensitive: false,
     symlinks: true,
     hard_links: true,
     permissions: false,
+    xattrs: true,
+    exchange: false,
     stable_ids: true,
     name_unit: 'utf16',
   },

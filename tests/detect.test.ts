@@ -337,6 +337,55 @@ test('Windows: letters, bus as name or number, system and read-only disks, one o
   for (const text of ['', 'null', '{}', '{"volumes":{}}']) assert.equal(platform.parseWindowsVolumes(text), []);
 });
 
+test('Windows: what PowerShell 5 writes: single objects, wrapped lists, nulls, buses as numbers', () => {
+  const guid = '22222222-2e5b-4c0f-8a0b-0a1b2c3d4e5f';
+  const path = `\\\\?\\Volume{${guid}}\\`;
+  const volume = { Path: path, UniqueId: null, FileSystemLabel: null, FileSystem: null, DriveType: 2, Size: null };
+  const partition = {
+    DiskNumber: 3,
+    PartitionNumber: 1,
+    IsReadOnly: null,
+    AccessPaths: { value: ['H:\\', path], Count: 2 },
+  };
+  const disk = { Number: 3, SerialNumber: null, BusType: 7, IsBoot: null, IsSystem: null, IsReadOnly: null };
+  const read = (change: object) =>
+    platform.parseWindowsVolumes(JSON.stringify({ disks: disk, partitions: partition, volumes: volume, ...change }));
+  const [found] = read({});
+  assert.equal(
+    [found?.mount_path, found?.label, found?.filesystem, found?.total_size, found?.free_size, found?.serial_number],
+    ['H:\\', 'H:', '', 0, 0, null],
+  );
+  assert.equal([found?.fs_uuid, found?.read_only, found?.restricted, found?.removable], [guid, false, false, true]);
+  assert.equal(read({ partitions: { value: [null, partition], Count: 2 } }), [found]);
+  assert.is(read({ disks: { ...disk, BusType: '1394' } })[0]?.transport, 'ieee1394');
+  for (const BusType of [14, 15, 'File Backed Virtual', 'Virtual'])
+    assert.is(read({ disks: { ...disk, BusType } })[0]?.restricted, true, String(BusType));
+  assert.is(read({ disks: null })[0]?.restricted, true, 'on an unknown disk');
+  for (const AccessPaths of [null, [], [path], path, [null]])
+    assert.equal(read({ partitions: { ...partition, AccessPaths } }), [], JSON.stringify(AccessPaths));
+  assert.equal(read({ partitions: null }), []);
+  assert.equal(read({ volumes: [null, 3] }), []);
+});
+
+test('macOS: a volume over a whole disk, none mounted, text that only looks like a list', () => {
+  const list = (disks: string): string[] =>
+    platform.parseDiskutilList(
+      `<?xml version="1.0"?><!DOCTYPE plist><plist version="1.0"><dict><key>AllDisks</key><array/><key>AllDisksAndPartitions</key>${disks}</dict></plist>`,
+    );
+  const entry = '<key>DeviceIdentifier</key><string>disk9</string>';
+  assert.equal(list(`<array><dict>${entry}<key>MountPoint</key><string>/Volumes/A &amp; B</string></dict></array>`), [
+    'disk9',
+  ]);
+  assert.equal(list(`<array><dict>${entry}<key>MountPoint</key><string></string></dict></array>`), []);
+  assert.equal(list(`<array><dict>${entry}<key>Partitions</key><array/></dict></array>`), []);
+  assert.equal(list('<array/>'), []);
+  assert.equal(list('<string>none</string>'), []);
+  for (const text of ['', 'Could not find disk: disk9', '<plist', '<plist version="1.0"><dict>']) {
+    assert.equal(platform.parseDiskutilList(text), []);
+    assert.is(platform.parseDiskutilInfo(text), undefined);
+  }
+});
+
 test('listDrives on macOS joins list, info and mount, and leaves the system volume out', async () => {
   const mounted = folder('Film & Co');
   const answers = new Map([
@@ -503,6 +552,18 @@ test('probeTraits leaves nothing behind, neither where .tandem was nor where it 
   assert.is(thrown(() => detect.probeTraits(join(fresh, 'gone'), 'ext4')).code, 'failed');
 });
 
+test('probeTraits measures what it can, and by type where Linux alone would say otherwise', () => {
+  const root = folder();
+  const probed = (type: string) => detect.probeTraits(root, type);
+  const here = probed('ext4');
+  assert.equal([here.mtime_granularity_ns, here.exchange, here.hard_links, here.xattrs], [1, true, true, true]);
+  assert.equal([here.case_sensitive, probed('apfs').case_sensitive], [true, true], 'APFS comes in both kinds');
+  for (const type of ['ntfs', 'exfat', 'vfat'])
+    assert.equal([probed(type).case_sensitive, probed(type).exchange], [false, false], type);
+  assert.is(probed('vfat').mtime_granularity_ns, 2_000_000_000);
+  assert.is(probed('of another kind').exchange, true);
+});
+
 test('defaultTraits: by filesystem, cautious about unknown ones', () => {
   assert.is(detect.defaultTraits('vfat').mtime_granularity_ns, 2_000_000_000);
   assert.is(detect.defaultTraits('exfat').stable_ids, false);
@@ -600,7 +661,7 @@ test('ejectDrive: a lock of a former boot, of another machine or of no sense doe
   const others = [{ boot_id: 'former' }, { machine_id: 'other' }, { start: '1' }].map((change) =>
     JSON.stringify({ token: 't', counter: 0, ...thisProcess(), ...change }),
   );
-  for (const text of [...others, '', '{"pid":1}', '[]']) {
+  for (const text of [...others, '', '{"pid":1}', '[]', 'null']) {
     const root = folder();
     fs.mkdirSync(join(root, '.tandem'));
     fs.writeFileSync(join(root, '.tandem/lock'), text);
@@ -608,6 +669,15 @@ test('ejectDrive: a lock of a former boot, of another machine or of no sense doe
       detect.ejectDrive(drive({ mount_path: root, device_number: 'none' }), contextWith('')),
     );
     assert.is(error.code, 'drive_missing', text);
+  }
+});
+
+test('drives.virtual: a path that is not absolute is refused with its place', () => {
+  for (const path of ['photos', './photos', '~/photos', '']) {
+    const ctx = contextWith(`drives:\n  virtual:\n    - { path: ${JSON.stringify(path)}, label: V }\n`);
+    const error = thrown(() => ctx.settings());
+    assert.is(error.code, 'config');
+    assert.match(error.message, /app\.yaml:3:\d+: .*must be an absolute path/);
   }
 });
 

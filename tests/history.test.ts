@@ -20,6 +20,7 @@ import * as history from '../features/history.ts';
 import { type Context, type ContextOptions, createContext } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
 import type { Paint } from '../shared/feature.ts';
+import { thisProcess } from '../shared/machine.ts';
 import { MIGRATIONS } from '../shared/schema.ts';
 
 const GROUP = '550e8400-e29b-41d4-a716-446655440000';
@@ -334,6 +335,17 @@ operations('another boot and a reused process number count as gone, and the next
       all.map((one) => one.reason),
       [null, null, 'interrupted', 'interrupted', 'interrupted'],
     );
+  }),
+);
+
+operations('a run in another process namespace cannot be seen from here, and is left running', () =>
+  withData(async (ctx) => {
+    const id = await history.startOperation(start(), ctx);
+    const db = await ctx.db();
+    await db.run(`UPDATE sync_operations SET process_id = 4194305, pid_namespace = 'pid:[1]' WHERE id = ?`, [id]);
+    assert.is(await history.markInterrupted(ctx), 0);
+    await db.run('UPDATE sync_operations SET pid_namespace = ? WHERE id = ?', [thisProcess().pid_namespace, id]);
+    assert.is(await history.markInterrupted(ctx), 1);
   }),
 );
 

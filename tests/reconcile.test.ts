@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Action, type Evidence, type Recorded, reconcile, type Rules, sortPaths } from '../features/reconcile.ts';
+import { type Action, type Evidence, type Recorded, type Rules, reconcile, sortPaths } from '../features/reconcile.ts';
 import { Entry } from '../shared/listing.ts';
 
 const side = { filesystem: 'ext4', granularity: 1, stable: true };
@@ -19,6 +19,7 @@ const rules: Rules = {
   keys: { foldCase: false, normalise: false },
   frozen: () => false,
   unknown: () => false,
+  holdsOthers: () => false,
 };
 
 /** `a`: content of length 1, `aa` of length 2 …; the clock is part of the text: `a@5`; `a@5!7` has ctime 7; `/` a folder; `>x` a link. */
@@ -26,7 +27,8 @@ function entry(path: string, text: string, inode: number): Entry {
   if (text.startsWith('/')) return new Entry(`d 0 ${text.slice(1) || 1}.0000000000 1.0 ${inode} 755 0 0`, path, 2);
   const [content = '', times = '1'] = text.split('@');
   const [mtime, ctime = '1'] = times.split('!');
-  if (content.startsWith('>')) return new Entry(`l 1 ${mtime}.0000000000 ${ctime}.0 ${inode} 777 0 0`, path, 1, 0, content.slice(1));
+  if (content.startsWith('>'))
+    return new Entry(`l 1 ${mtime}.0000000000 ${ctime}.0 ${inode} 777 0 0`, path, 1, 0, content.slice(1));
   return new Entry(`f ${content.length} ${mtime}.0000000000 ${ctime}.0 ${inode} 644 0 0`, path, 1, 8);
 }
 
@@ -42,7 +44,8 @@ function recorded(literal: Literal, master: Map<string, Entry>, backup: Map<stri
     Object.entries(literal).map(([path, text]) => {
       const m = { at: entry(path, text, 0), ino: master.get(path)?.ino ?? '900' };
       const b = { at: entry(path, text, 0), ino: backup.get(path)?.ino ?? '901' };
-      const facts = ({ at, ino }: { at: Entry; ino: string }): string => at.facts.replace(/ 0 (755|644|777) /, ` ${ino} $1 `);
+      const facts = ({ at, ino }: { at: Entry; ino: string }): string =>
+        at.facts.replace(/ 0 (755|644|777) /, ` ${ino} $1 `);
       return [
         path,
         {
@@ -86,7 +89,8 @@ function decide(world: World): { actions: Action[]; skipped: number; read: strin
   return { actions: result.actions, skipped: result.skipped, read };
 }
 
-const brief = ({ kind, path, conflict_type }: Action): string => `${kind} ${path}${conflict_type ? ` ${conflict_type}` : ''}`;
+const brief = ({ kind, path, conflict_type }: Action): string =>
+  `${kind} ${path}${conflict_type ? ` ${conflict_type}` : ''}`;
 
 interface Case extends World {
   name: string;
@@ -98,55 +102,314 @@ const cases: Case[] = [
   { name: 'same, same: nothing', baseline: { a: 'x' }, master: { a: 'x' }, backup: { a: 'x' }, expect: [] },
   { name: 'new on the Master: copy', master: { a: 'x' }, expect: ['copy a'] },
   { name: 'new folder with a file', master: { d: '/', 'd/a': 'x' }, expect: ['mkdir d', 'copy d/a'] },
-  { name: 'new on the Backup only: conflict, never deleted', backup: { a: 'x' }, rules: { onMasterDelete: 'trash' }, expect: ['conflict a new_backup'] },
-  { name: 'new folder on the Backup: its files speak for it', backup: { d: '/', 'd/a': 'x' }, expect: ['conflict d/a new_backup'] },
+  {
+    name: 'new on the Backup only: conflict, never deleted',
+    backup: { a: 'x' },
+    rules: { onMasterDelete: 'trash' },
+    expect: ['conflict a new_backup'],
+  },
+  {
+    name: 'new folder on the Backup: its files speak for it',
+    backup: { d: '/', 'd/a': 'x' },
+    expect: ['conflict d/a new_backup'],
+  },
   { name: 'new empty folder on the Backup', backup: { d: '/' }, expect: ['conflict d new_backup'] },
-  { name: 'both new, equal content: adopt', master: { a: 'x@3' }, backup: { a: 'x@3' }, expect: ['adopt a'], reads: ['master:a', 'backup:a'] },
-  { name: 'both new, equal content, other time: metadata only', master: { a: 'x@3' }, backup: { a: 'x@9' }, expect: ['meta a'] },
-  { name: 'both new, same size, other content: conflict', master: { a: 'x' }, backup: { a: 'y' }, expect: ['conflict a modified_both'] },
-  { name: 'both new, equal times, other sizes: size mismatch, unread', master: { a: 'x@3' }, backup: { a: 'xx@3' }, expect: ['conflict a size_mismatch'], reads: [] },
-  { name: 'both new, other times and sizes: conflict, unread', master: { a: 'x@3' }, backup: { a: 'xx@4' }, expect: ['conflict a modified_both'], reads: [] },
-  { name: 'trusting times adopts without reading', master: { a: 'x@3' }, backup: { a: 'y@3' }, rules: { trustMtime: true }, expect: ['adopt a'], reads: [] },
-  { name: 'trusting times does not trust other times', master: { a: 'x@3' }, backup: { a: 'y@4' }, rules: { trustMtime: true }, expect: ['conflict a modified_both'] },
-  { name: 'changed on the Master: update', baseline: { a: 'x' }, master: { a: 'y@5' }, backup: { a: 'x' }, expect: ['update a'], reads: [] },
-  { name: 'changed on the Backup: conflict', baseline: { a: 'x' }, master: { a: 'x' }, backup: { a: 'y@5' }, expect: ['conflict a modified_backup'] },
-  { name: 'changed on both, unequal', baseline: { a: 'x' }, master: { a: 'y@5' }, backup: { a: 'z@6' }, expect: ['conflict a modified_both'] },
-  { name: 'changed on both to equal content: adopt', baseline: { a: 'x' }, master: { a: 'y@5' }, backup: { a: 'y@5' }, expect: ['adopt a'] },
-  { name: 'changed on both, sizes differ: unread conflict', baseline: { a: 'x' }, master: { a: 'yy@5' }, backup: { a: 'z@6' }, expect: ['conflict a modified_both'], reads: [] },
-  { name: 'deleted on the Master, ask', baseline: { a: 'x' }, backup: { a: 'x' }, expect: ['conflict a deleted_master'] },
-  { name: 'deleted on the Master, trash', baseline: { a: 'x' }, backup: { a: 'x' }, rules: { onMasterDelete: 'trash' }, expect: ['delete a'] },
-  { name: 'deleted on the Master, keep', baseline: { a: 'x' }, backup: { a: 'x' }, rules: { onMasterDelete: 'keep' }, expect: [] },
-  { name: 'deleted on the Master, changed on the Backup: conflict whatever the policy', baseline: { a: 'x' }, backup: { a: 'y@5' }, rules: { onMasterDelete: 'trash' }, expect: ['conflict a deleted_master'] },
+  {
+    name: 'both new, equal content: adopt',
+    master: { a: 'x@3' },
+    backup: { a: 'x@3' },
+    expect: ['adopt a'],
+    reads: ['master:a', 'backup:a'],
+  },
+  {
+    name: 'both new, equal content, other time: metadata only',
+    master: { a: 'x@3' },
+    backup: { a: 'x@9' },
+    expect: ['meta a'],
+  },
+  {
+    name: 'both new, same size, other content: conflict',
+    master: { a: 'x' },
+    backup: { a: 'y' },
+    expect: ['conflict a modified_both'],
+  },
+  {
+    name: 'both new, equal times, other sizes: size mismatch, unread',
+    master: { a: 'x@3' },
+    backup: { a: 'xx@3' },
+    expect: ['conflict a size_mismatch'],
+    reads: [],
+  },
+  {
+    name: 'both new, other times and sizes: conflict, unread',
+    master: { a: 'x@3' },
+    backup: { a: 'xx@4' },
+    expect: ['conflict a modified_both'],
+    reads: [],
+  },
+  {
+    name: 'trusting times adopts without reading',
+    master: { a: 'x@3' },
+    backup: { a: 'y@3' },
+    rules: { trustMtime: true },
+    expect: ['adopt a'],
+    reads: [],
+  },
+  {
+    name: 'trusting times does not trust other times',
+    master: { a: 'x@3' },
+    backup: { a: 'y@4' },
+    rules: { trustMtime: true },
+    expect: ['conflict a modified_both'],
+  },
+  {
+    name: 'changed on the Master: update',
+    baseline: { a: 'x' },
+    master: { a: 'y@5' },
+    backup: { a: 'x' },
+    expect: ['update a'],
+    reads: [],
+  },
+  {
+    name: 'changed on the Backup: conflict',
+    baseline: { a: 'x' },
+    master: { a: 'x' },
+    backup: { a: 'y@5' },
+    expect: ['conflict a modified_backup'],
+  },
+  {
+    name: 'changed on both, unequal',
+    baseline: { a: 'x' },
+    master: { a: 'y@5' },
+    backup: { a: 'z@6' },
+    expect: ['conflict a modified_both'],
+  },
+  {
+    name: 'changed on both to equal content: adopt',
+    baseline: { a: 'x' },
+    master: { a: 'y@5' },
+    backup: { a: 'y@5' },
+    expect: ['adopt a'],
+  },
+  {
+    name: 'changed on both, sizes differ: unread conflict',
+    baseline: { a: 'x' },
+    master: { a: 'yy@5' },
+    backup: { a: 'z@6' },
+    expect: ['conflict a modified_both'],
+    reads: [],
+  },
+  {
+    name: 'deleted on the Master, ask',
+    baseline: { a: 'x' },
+    backup: { a: 'x' },
+    expect: ['conflict a deleted_master'],
+  },
+  {
+    name: 'deleted on the Master, trash',
+    baseline: { a: 'x' },
+    backup: { a: 'x' },
+    rules: { onMasterDelete: 'trash' },
+    expect: ['delete a'],
+  },
+  {
+    name: 'deleted on the Master, keep',
+    baseline: { a: 'x' },
+    backup: { a: 'x' },
+    rules: { onMasterDelete: 'keep' },
+    expect: [],
+  },
+  {
+    name: 'deleted on the Master, changed on the Backup: conflict whatever the policy',
+    baseline: { a: 'x' },
+    backup: { a: 'y@5' },
+    rules: { onMasterDelete: 'trash' },
+    expect: ['conflict a deleted_master'],
+  },
   { name: 'deleted on the Backup: copied again', baseline: { a: 'x' }, master: { a: 'x' }, expect: ['copy a'] },
-  { name: 'deleted on the Backup, ask', baseline: { a: 'x' }, master: { a: 'x' }, rules: { onBackupDelete: 'ask' }, expect: ['conflict a deleted_backup'] },
-  { name: 'changed on the Master, deleted on the Backup: copy whatever the policy', baseline: { a: 'x' }, master: { a: 'y@5' }, rules: { onBackupDelete: 'ask' }, expect: ['copy a'] },
+  {
+    name: 'deleted on the Backup, ask',
+    baseline: { a: 'x' },
+    master: { a: 'x' },
+    rules: { onBackupDelete: 'ask' },
+    expect: ['conflict a deleted_backup'],
+  },
+  {
+    name: 'changed on the Master, deleted on the Backup: copy whatever the policy',
+    baseline: { a: 'x' },
+    master: { a: 'y@5' },
+    rules: { onBackupDelete: 'ask' },
+    expect: ['copy a'],
+  },
   { name: 'deleted on both: forget', baseline: { a: 'x' }, expect: ['forget a'] },
-  { name: 'another ctime, same content: metadata', baseline: { a: 'x@1' }, master: { a: 'x@1!9' }, backup: { a: 'x@1' }, expect: ['meta a'], reads: ['master:a'] },
-  { name: 'another ctime, other content behind an old time: update', baseline: { a: 'x@1' }, master: { a: 'y@1!9' }, backup: { a: 'x@1' }, expect: ['update a'] },
-  { name: 'another ctime on the Backup, other content: conflict', baseline: { a: 'x@1' }, master: { a: 'x@1' }, backup: { a: 'y@1!9' }, expect: ['conflict a modified_backup'] },
-  { name: 'a deletion looks into a Backup file whose ctime moved', baseline: { a: 'x@1' }, backup: { a: 'y@1!9' }, rules: { onMasterDelete: 'trash' }, expect: ['conflict a deleted_master'] },
-  { name: 'folder deleted with all in it: children, then the folder', baseline: { d: '/', 'd/a': 'x' }, backup: { d: '/', 'd/a': 'x' }, rules: { onMasterDelete: 'trash' }, expect: ['delete d', 'delete d/a'] },
-  { name: 'folder deleted, but something in it stays', baseline: { d: '/', 'd/a': 'x' }, backup: { d: '/', 'd/a': 'x', 'd/own': 'z' }, rules: { onMasterDelete: 'trash' }, expect: ['delete d/a', 'conflict d/own new_backup'] },
-  { name: 'folder deleted under ask: only its files are asked about', baseline: { d: '/', 'd/a': 'x' }, backup: { d: '/', 'd/a': 'x' }, expect: ['conflict d/a deleted_master'] },
-  { name: 'empty folder deleted under ask', baseline: { d: '/' }, backup: { d: '/' }, expect: ['conflict d deleted_master'] },
-  { name: 'file became a folder', baseline: { a: 'x' }, master: { a: '/', 'a/b': 'y' }, backup: { a: 'x' }, expect: ['update a', 'copy a/b'] },
-  { name: 'file became a folder, changed on the Backup: conflict, nothing below it', baseline: { a: 'x' }, master: { a: '/', 'a/b': 'y' }, backup: { a: 'z@7' }, expect: ['conflict a modified_both'] },
-  { name: 'folder became a file: the old tree goes with it', baseline: { a: '/', 'a/b': 'y' }, master: { a: 'x@4' }, backup: { a: '/', 'a/b': 'y' }, expect: ['update a', 'forget a/b'] },
-  { name: 'folder became a file, but a child changed on the Backup', baseline: { a: '/', 'a/b': 'y' }, master: { a: 'x@4' }, backup: { a: '/', 'a/b': 'z@8' }, expect: ['conflict a modified_both'] },
-  { name: 'folder became a file, but the Backup has a new child', baseline: { a: '/' }, master: { a: 'x@4' }, backup: { a: '/', 'a/own': 'z' }, expect: ['conflict a modified_both'] },
+  {
+    name: 'another ctime, same content: metadata',
+    baseline: { a: 'x@1' },
+    master: { a: 'x@1!9' },
+    backup: { a: 'x@1' },
+    expect: ['meta a'],
+    reads: ['master:a'],
+  },
+  {
+    name: 'another ctime, other content behind an old time: update',
+    baseline: { a: 'x@1' },
+    master: { a: 'y@1!9' },
+    backup: { a: 'x@1' },
+    expect: ['update a'],
+  },
+  {
+    name: 'another ctime on the Backup, other content: conflict',
+    baseline: { a: 'x@1' },
+    master: { a: 'x@1' },
+    backup: { a: 'y@1!9' },
+    expect: ['conflict a modified_backup'],
+  },
+  {
+    name: 'a deletion looks into a Backup file whose ctime moved',
+    baseline: { a: 'x@1' },
+    backup: { a: 'y@1!9' },
+    rules: { onMasterDelete: 'trash' },
+    expect: ['conflict a deleted_master'],
+  },
+  {
+    name: 'folder deleted with all in it: children, then the folder',
+    baseline: { d: '/', 'd/a': 'x' },
+    backup: { d: '/', 'd/a': 'x' },
+    rules: { onMasterDelete: 'trash' },
+    expect: ['delete d', 'delete d/a'],
+  },
+  {
+    name: 'folder deleted, but something in it stays',
+    baseline: { d: '/', 'd/a': 'x' },
+    backup: { d: '/', 'd/a': 'x', 'd/own': 'z' },
+    rules: { onMasterDelete: 'trash' },
+    expect: ['delete d/a', 'conflict d/own new_backup'],
+  },
+  {
+    name: 'folder deleted under ask: only its files are asked about',
+    baseline: { d: '/', 'd/a': 'x' },
+    backup: { d: '/', 'd/a': 'x' },
+    expect: ['conflict d/a deleted_master'],
+  },
+  {
+    name: 'empty folder deleted under ask',
+    baseline: { d: '/' },
+    backup: { d: '/' },
+    expect: ['conflict d deleted_master'],
+  },
+  {
+    name: 'file became a folder',
+    baseline: { a: 'x' },
+    master: { a: '/', 'a/b': 'y' },
+    backup: { a: 'x' },
+    expect: ['update a', 'copy a/b'],
+  },
+  {
+    name: 'file became a folder, changed on the Backup: conflict, nothing below it',
+    baseline: { a: 'x' },
+    master: { a: '/', 'a/b': 'y' },
+    backup: { a: 'z@7' },
+    expect: ['conflict a modified_both'],
+  },
+  {
+    name: 'folder became a file: the old tree goes with it',
+    baseline: { a: '/', 'a/b': 'y' },
+    master: { a: 'x@4' },
+    backup: { a: '/', 'a/b': 'y' },
+    expect: ['update a', 'forget a/b'],
+  },
+  {
+    name: 'folder became a file, but a child changed on the Backup',
+    baseline: { a: '/', 'a/b': 'y' },
+    master: { a: 'x@4' },
+    backup: { a: '/', 'a/b': 'z@8' },
+    expect: ['conflict a modified_both'],
+  },
+  {
+    name: 'folder became a file, but the Backup has a new child',
+    baseline: { a: '/' },
+    master: { a: 'x@4' },
+    backup: { a: '/', 'a/own': 'z' },
+    expect: ['conflict a modified_both'],
+  },
   { name: 'file became a link', baseline: { a: 'x' }, master: { a: '>t@3' }, backup: { a: 'x' }, expect: ['update a'] },
-  { name: 'link with a new target', baseline: { a: '>t' }, master: { a: '>u' }, backup: { a: '>t' }, expect: ['update a'] },
+  {
+    name: 'link with a new target',
+    baseline: { a: '>t' },
+    master: { a: '>u' },
+    backup: { a: '>t' },
+    expect: ['update a'],
+  },
   { name: 'equal links on both sides', master: { a: '>t' }, backup: { a: '>t' }, expect: ['adopt a'] },
-  { name: 'unequal links on both sides', master: { a: '>t' }, backup: { a: '>u' }, expect: ['conflict a modified_both'] },
+  {
+    name: 'unequal links on both sides',
+    master: { a: '>t' },
+    backup: { a: '>u' },
+    expect: ['conflict a modified_both'],
+  },
   { name: 'folder on both sides, unrecorded', master: { d: '/' }, backup: { d: '/' }, expect: ['adopt d'] },
-  { name: 'folder with other times: metadata', baseline: { d: '/1' }, master: { d: '/5' }, backup: { d: '/1' }, expect: ['meta d'] },
-  { name: 'skip existing leaves what is there, unread', baseline: { b: 'x' }, master: { a: 'x', b: 'y@5' }, backup: { a: 'z', b: 'x' }, rules: { skipExisting: true }, expect: ['skip a', 'skip b'], reads: [] },
-  { name: 'checksum finds a change behind equal facts on the Master', baseline: { a: 'x' }, master: { a: 'y' }, backup: { a: 'x' }, rules: { compareContents: true }, expect: ['update a'] },
-  { name: 'checksum finds rot on the Backup', baseline: { a: 'x' }, master: { a: 'x' }, backup: { a: 'y' }, rules: { compareContents: true }, expect: ['conflict a modified_backup'] },
-  { name: 'full writes everything anew', baseline: { a: 'x' }, master: { a: 'x' }, backup: { a: 'x' }, rules: { compareContents: true, full: true }, expect: ['meta a'] },
-  { name: 'frozen paths are left alone', baseline: { a: 'x' }, backup: { a: 'x' }, rules: { onMasterDelete: 'trash', frozen: (path) => path === 'a' }, expect: [] },
-  { name: 'unknown is not absent', baseline: { 'd/a': 'x' }, backup: { 'd/a': 'x' }, rules: { onMasterDelete: 'trash', unknown: (path) => path.startsWith('d') }, expect: [] },
-  { name: 'unknown below does not stop what is seen', master: { 'd/a': 'x@2' }, baseline: { 'd/a': 'y' }, backup: { 'd/a': 'y' }, rules: { unknown: (path) => path.startsWith('d') }, expect: ['update d/a'] },
+  {
+    name: 'folder with other times: metadata',
+    baseline: { d: '/1' },
+    master: { d: '/5' },
+    backup: { d: '/1' },
+    expect: ['meta d'],
+  },
+  {
+    name: 'skip existing leaves what is there, unread',
+    baseline: { b: 'x' },
+    master: { a: 'x', b: 'y@5' },
+    backup: { a: 'z', b: 'x' },
+    rules: { skipExisting: true },
+    expect: ['skip a', 'skip b'],
+    reads: [],
+  },
+  {
+    name: 'checksum finds a change behind equal facts on the Master',
+    baseline: { a: 'x' },
+    master: { a: 'y' },
+    backup: { a: 'x' },
+    rules: { compareContents: true },
+    expect: ['conflict a modified_both'],
+  },
+  {
+    name: 'checksum finds rot on the Backup',
+    baseline: { a: 'x' },
+    master: { a: 'x' },
+    backup: { a: 'y' },
+    rules: { compareContents: true },
+    expect: ['conflict a modified_backup'],
+  },
+  {
+    name: 'full writes everything anew',
+    baseline: { a: 'x' },
+    master: { a: 'x' },
+    backup: { a: 'x' },
+    rules: { compareContents: true, full: true },
+    expect: ['meta a'],
+  },
+  {
+    name: 'frozen paths are left alone',
+    baseline: { a: 'x' },
+    backup: { a: 'x' },
+    rules: { onMasterDelete: 'trash', frozen: (path) => path === 'a' },
+    expect: [],
+  },
+  {
+    name: 'unknown is not absent',
+    baseline: { 'd/a': 'x' },
+    backup: { 'd/a': 'x' },
+    rules: { onMasterDelete: 'trash', unknown: (path) => path.startsWith('d') },
+    expect: [],
+  },
+  {
+    name: 'unknown below does not stop what is seen',
+    master: { 'd/a': 'x@2' },
+    baseline: { 'd/a': 'y' },
+    backup: { 'd/a': 'y' },
+    rules: { unknown: (path) => path.startsWith('d') },
+    expect: ['update d/a'],
+  },
 ];
 
 const table = suite('reconcile');
@@ -165,7 +428,10 @@ table('a recorded file read as doubtful is confirmed by its content', () => {
   const row = baseline.get('a') as Recorded;
   row.doubt = 'racy';
   const trees = { baseline, master, backup };
-  assert.equal(reconcile(trees, rules).needs.map(({ side: where }) => where), ['master', 'backup']);
+  assert.equal(
+    reconcile(trees, rules).needs.map(({ side: where }) => where),
+    ['master', 'backup'],
+  );
   const equal = reconcile(trees, rules, new Map([['a', { master: 'sum-x', backup: 'sum-x' }]]));
   assert.equal(equal.actions.map(brief), ['adopt a']);
   const other = reconcile(trees, rules, new Map([['a', { master: 'sum-other', backup: 'sum-x' }]]));
@@ -174,14 +440,23 @@ table('a recorded file read as doubtful is confirmed by its content', () => {
 
 table('a file that cannot be read keeps its path out of the plan', () => {
   const { master, backup } = { master: tree({ a: 'x' }, 1), backup: tree({ a: 'y' }, 2) };
-  const result = reconcile({ baseline: new Map(), master, backup }, rules, new Map([['a', { master: '', backup: 'sum-y' }]]));
+  const result = reconcile(
+    { baseline: new Map(), master, backup },
+    rules,
+    new Map([['a', { master: '', backup: 'sum-y' }]]),
+  );
   assert.equal(result.actions, []);
   assert.is(result.skipped, 1);
 });
 
 table('FAT: a shift by whole hours is read before it is called a change', () => {
   const fat = { filesystem: 'vfat', granularity: 2_000_000_000, stable: false };
-  const world: World = { baseline: { a: 'x@10' }, master: { a: 'x@3610' }, backup: { a: 'x@10' }, rules: { master: fat } };
+  const world: World = {
+    baseline: { a: 'x@10' },
+    master: { a: 'x@3610' },
+    backup: { a: 'x@10' },
+    rules: { master: fat },
+  };
   assert.equal(decide(world).read, ['master:a']);
   assert.equal(decide(world).actions.map(brief), ['meta a']);
   assert.equal(decide({ ...world, rules: {} }).actions.map(brief), ['update a']);
@@ -189,7 +464,12 @@ table('FAT: a shift by whole hours is read before it is called a change', () => 
 
 table('on a drive without lasting ids, times within its granularity are the same', () => {
   const fat = { filesystem: 'exfat', granularity: 2_000_000_000, stable: false };
-  const result = decide({ baseline: { a: 'x@10' }, master: { a: 'x@11' }, backup: { a: 'x@10' }, rules: { master: fat } });
+  const result = decide({
+    baseline: { a: 'x@10' },
+    master: { a: 'x@11' },
+    backup: { a: 'x@10' },
+    rules: { master: fat },
+  });
   assert.equal(result.actions.map(brief), ['adopt a']);
   assert.equal(result.read, []);
 });
@@ -199,7 +479,11 @@ table('paths come parents first', () => {
   assert.equal(sortPaths(paths), ['a', 'a/b', 'a/b/c', 'a/z', 'a b', 'a.txt']);
 });
 
-const literal = fc.dictionary(fc.constantFrom('a', 'b', 'd/x', 'd/y', 'é', 'z z'), fc.constantFrom('x', 'y@2', 'xx@3', 'x@5', 'yy@7', '>t', '>u@4'), { maxKeys: 5 });
+const literal = fc.dictionary(
+  fc.constantFrom('a', 'b', 'd/x', 'd/y', 'é', 'z z'),
+  fc.constantFrom('x', 'y@2', 'xx@3', 'x@5', 'yy@7', '>t', '>u@4'),
+  { maxKeys: 5 },
+);
 
 table('property: equal and recorded sides plan nothing', () => {
   fc.assert(
@@ -211,14 +495,20 @@ table('property: equal and recorded sides plan nothing', () => {
 
 table('property: whatever the three trees, nothing changed on the Backup is overwritten or deleted', () => {
   fc.assert(
-    fc.property(literal, literal, literal, fc.constantFrom('ask', 'trash', 'keep'), (baseline, master, backup, onMasterDelete) => {
-      const { actions } = decide({ baseline, master, backup, rules: { onMasterDelete } });
-      for (const { kind, path } of actions) {
-        if (kind === 'delete' || kind === 'update') assert.is(backup[path], baseline[path], `${kind} ${path}`);
-        if (kind === 'copy') assert.is(backup[path], undefined);
-        if (kind === 'delete') assert.is(master[path], undefined);
-      }
-    }),
+    fc.property(
+      literal,
+      literal,
+      literal,
+      fc.constantFrom('ask', 'trash', 'keep'),
+      (baseline, master, backup, onMasterDelete) => {
+        const { actions } = decide({ baseline, master, backup, rules: { onMasterDelete } });
+        for (const { kind, path } of actions) {
+          if (kind === 'delete' || kind === 'update') assert.is(backup[path], baseline[path], `${kind} ${path}`);
+          if (kind === 'copy') assert.is(backup[path], undefined);
+          if (kind === 'delete') assert.is(master[path], undefined);
+        }
+      },
+    ),
     { numRuns: 500 },
   );
 });

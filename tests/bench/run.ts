@@ -37,7 +37,10 @@ function measure({ command, before }: Runner): Promise<Measured> {
     let complaint = '';
     const look = (): void => {
       try {
-        peak = Math.max(peak, Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1] ?? 0) / 1024);
+        peak = Math.max(
+          peak,
+          Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1] ?? 0) / 1024,
+        );
       } catch {
         // It has just ended, or there is no /proc.
       }
@@ -71,7 +74,11 @@ async function compare(title: string, runners: Runner[], promise?: number): Prom
   for (const [index, { name }] of runners.entries()) {
     const all = (results[index] ?? []).map(({ milliseconds }) => Math.round(milliseconds));
     const peak = Math.max(...(results[index] ?? []).map((run) => run.peak));
-    console.log(`  ${name.padEnd(34)} ${Math.round(times[index] ?? 0).toString().padStart(6)} ms  (${Math.min(...all)}–${Math.max(...all)})  peak ${Math.round(peak)} MB`);
+    console.log(
+      `  ${name.padEnd(34)} ${Math.round(times[index] ?? 0)
+        .toString()
+        .padStart(6)} ms  (${Math.min(...all)}–${Math.max(...all)})  peak ${Math.round(peak)} MB`,
+    );
   }
   for (const [index, { name }] of runners.entries()) {
     if (index === 0) continue;
@@ -84,7 +91,11 @@ async function compare(title: string, runners: Runner[], promise?: number): Prom
 function buildTree(root: string, count: number, size: number): void {
   const then = Date.now() / 1000 - 3600;
   for (let at = 0; at < count; at += 1) {
-    const folder = join(root, `Shoot-${String(Math.floor(at / 1000)).padStart(3, '0')}`, `Card-${Math.floor(at / 100) % 10}`);
+    const folder = join(
+      root,
+      `Shoot-${String(Math.floor(at / 1000)).padStart(3, '0')}`,
+      `Card-${Math.floor(at / 100) % 10}`,
+    );
     if (at % 100 === 0) mkdirSync(folder, { recursive: true });
     const file = join(folder, `IMG_${String(at).padStart(6, '0')}.CR3`);
     writeFileSync(file, size > 0 ? randomBytes(size) : '');
@@ -112,8 +123,12 @@ const peers = join(home, 'peers');
 function freshPair(): void {
   reset(env.TANDEM_CONFIG, env.TANDEM_DATA, backup);
   rmSync(join(master, '.tandem'), { recursive: true, force: true });
-  const drive = (path: string, label: string): string => `    - { path: ${path}, label: ${label}, total_size: 100000000000 }`;
-  writeFileSync(join(env.TANDEM_CONFIG, 'app.yaml'), `drives:\n  virtual:\n${drive(master, 'BenchMaster')}\n${drive(backup, 'BenchBackup')}\n`);
+  const drive = (path: string, label: string): string =>
+    `    - { path: ${path}, label: ${label}, total_size: 100000000000 }`;
+  writeFileSync(
+    join(env.TANDEM_CONFIG, 'app.yaml'),
+    `drives:\n  virtual:\n${drive(master, 'BenchMaster')}\n${drive(backup, 'BenchBackup')}\n`,
+  );
   run('groups', 'create', 'Bench', '--master', 'BenchMaster', '--backup', 'BenchBackup');
 }
 
@@ -126,7 +141,12 @@ async function firstSync(): Promise<void> {
     { name: 'rsync -a', before: fresh, command: ['rsync', '-a', '--exclude=.tandem', `${master}/`, `${peers}/`] },
     { name: 'cp -a', before: fresh, command: ['cp', '-a', `${master}/.`, peers] },
   ];
-  if (has('rclone')) runners.push({ name: 'rclone copy', before: fresh, command: ['rclone', 'copy', '--config', '/dev/null', master, peers] });
+  if (has('rclone'))
+    runners.push({
+      name: 'rclone copy',
+      before: fresh,
+      command: ['rclone', 'copy', '--config', '/dev/null', master, peers],
+    });
   await compare('First sync: 20,000 files of 8 KiB', runners, 1.1);
   reset(peers, backup);
 }
@@ -136,24 +156,37 @@ async function noChange(): Promise<void> {
   buildTree(master, 100_000, 0);
   freshPair();
   const first = await measure({ name: 'first', command: [tandem, 'sync', 'run', 'Bench'] });
-  console.log(`\nFirst sync of 100,000 empty files: ${Math.round(first.milliseconds)} ms, peak ${Math.round(first.peak)} MB (promised: under 300)`);
+  console.log(
+    `\nFirst sync of 100,000 empty files: ${Math.round(first.milliseconds)} ms, peak ${Math.round(first.peak)} MB (promised: under 300)`,
+  );
   spawnSync('rsync', ['-a', '--exclude=.tandem', `${master}/`, `${peers}/`]);
-  const rsync: Runner = { name: 'rsync -an', command: ['rsync', '-an', '--exclude=.tandem', `${master}/`, `${peers}/`] };
+  const rsync: Runner = {
+    name: 'rsync -an',
+    command: ['rsync', '-an', '--exclude=.tandem', `${master}/`, `${peers}/`],
+  };
   const runners: Runner[] = [{ name: 'tandem sync run', command: [tandem, 'sync', 'run', 'Bench'] }, rsync];
-  if (has('rclone')) runners.push({ name: 'rclone sync --dry-run', command: ['rclone', 'sync', '--dry-run', '--config', '/dev/null', '--exclude', '/.tandem/**', master, peers] });
+  if (has('rclone'))
+    runners.push({
+      name: 'rclone sync --dry-run',
+      command: ['rclone', 'sync', '--dry-run', '--config', '/dev/null', '--exclude', '/.tandem/**', master, peers],
+    });
   await compare('Nothing changed: 100,000 files', runners, 1.5);
   let tick = 0;
   const touch = (): void => {
     tick += 1;
     writeFileSync(join(master, 'Shoot-050', 'Card-5', 'IMG_050500.CR3'), `edit ${tick}`);
   };
-  await compare('One file of 100,000 changed', [{ name: 'tandem sync run', before: touch, command: [tandem, 'sync', 'run', 'Bench'] }, { ...rsync, name: 'rsync -a', before: touch, command: rsync.command.map((word) => (word === '-an' ? '-a' : word)) }]);
+  await compare('One file of 100,000 changed', [
+    { name: 'tandem sync run', before: touch, command: [tandem, 'sync', 'run', 'Bench'] },
+    { ...rsync, name: 'rsync -a', before: touch, command: rsync.command.map((word) => (word === '-an' ? '-a' : word)) },
+  ]);
 }
 
 async function largeFile(): Promise<void> {
   reset(master, peers);
   const chunk = randomBytes(8 * 1024 * 1024);
-  for (let at = 0; at < 4; at += 1) writeFileSync(join(master, `clip-${at}.mov`), Buffer.concat(Array.from({ length: 32 }, () => chunk)));
+  for (let at = 0; at < 4; at += 1)
+    writeFileSync(join(master, `clip-${at}.mov`), Buffer.concat(Array.from({ length: 32 }, () => chunk)));
   for (let at = 0; at < 4; at += 1) utimesSync(join(master, `clip-${at}.mov`), 1e9, 1e9);
   const fresh = (): void => reset(peers);
   await compare('Four files of 256 MiB', [
@@ -169,7 +202,14 @@ async function start(): Promise<void> {
   const empty = join(home, 'empty.ts');
   writeFileSync(empty, '');
   const tsx = join(repo, 'node_modules', '.bin', 'tsx');
-  await compare('Start: tandem groups list', [{ name: 'tandem groups list', command: [tandem, 'groups', 'list'] }, { name: 'tsx empty.ts', command: [tsx, empty] }], 1.5);
+  await compare(
+    'Start: tandem groups list',
+    [
+      { name: 'tandem groups list', command: [tandem, 'groups', 'list'] },
+      { name: 'tsx empty.ts', command: [tsx, empty] },
+    ],
+    1.5,
+  );
 }
 
 /** A library call in a fresh process, after loading the module. */
@@ -182,9 +222,17 @@ async function hundredGroups(): Promise<void> {
       '    created: "2026-01-12T10:00:00Z"',
       '    modified: "2026-01-12T10:00:00Z"',
       '    description: "Primary storage for photo projects"',
-      ...['master', 'backup'].flatMap((role) => [`    ${role}_drive:`, `      serial_number: "${role}-${at}"`, `      label: "${role}${at}"`, '      total_size: 2000000000000']),
+      ...['master', 'backup'].flatMap((role) => [
+        `    ${role}_drive:`,
+        `      serial_number: "${role}-${at}"`,
+        `      label: "${role}${at}"`,
+        '      total_size: 2000000000000',
+      ]),
     ].join('\n');
-  writeFileSync(join(env.TANDEM_CONFIG, 'storage_groups.yaml'), `version: 1\ngroups:\n${Array.from({ length: 100 }, (_, at) => group(at)).join('\n')}\n`);
+  writeFileSync(
+    join(env.TANDEM_CONFIG, 'storage_groups.yaml'),
+    `version: 1\ngroups:\n${Array.from({ length: 100 }, (_, at) => group(at)).join('\n')}\n`,
+  );
   const script = join(home, 'load.ts');
   writeFileSync(
     script,
@@ -196,10 +244,18 @@ async function hundredGroups(): Promise<void> {
   const once = (): number => Number(spawnSync(tsx, [script], { env, encoding: 'utf8' }).stdout);
   const first = once();
   const times = Array.from({ length: ROUNDS }, once);
-  console.log(`\n100 groups, library call in a fresh process: ${median(times).toFixed(1)} ms (first ever ${first.toFixed(1)} ms; promised: under 10)`);
+  console.log(
+    `\n100 groups, library call in a fresh process: ${median(times).toFixed(1)} ms (first ever ${first.toFixed(1)} ms; promised: under 10)`,
+  );
 }
 
-const all: Record<string, () => Promise<void>> = { groups: hundredGroups, start, first: firstSync, large: largeFile, none: noChange };
+const all: Record<string, () => Promise<void>> = {
+  groups: hundredGroups,
+  start,
+  first: firstSync,
+  large: largeFile,
+  none: noChange,
+};
 const wanted = process.argv.slice(2);
 try {
   run('--version');

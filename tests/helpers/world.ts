@@ -101,8 +101,8 @@ function contentOf(bytes: Buffer): string {
 
 function bytesOf(root: string, key: string): Buffer {
   const parts = key
-    .split(/([\udc80-\udcff])/)
-    .map((part) => (/^[\udc80-\udcff]$/.test(part) ? Buffer.from([part.charCodeAt(0) & 0xff]) : Buffer.from(part)));
+    .split(/([\udc80-\udcff])/u)
+    .map((part) => (/^[\udc80-\udcff]$/u.test(part) ? Buffer.from([part.charCodeAt(0) & 0xff]) : Buffer.from(part)));
   return Buffer.concat([Buffer.from(root), Buffer.from(key === '' ? '' : '/'), ...parts]);
 }
 

@@ -1,0 +1,209 @@
+/**
+ * Both drives of a group, open and proved to be the right ones, with the worker threads of the run. Every step of a sync
+ * works on this; nothing in it decides anything.
+ */
+import { availableParallelism } from 'node:os';
+import type { Context } from '../shared/context.ts';
+import { TandemError } from '../shared/errors.ts';
+import { displayPath, timeLimits } from '../shared/paths.ts';
+import { assertPresent, closeDriveRoot, type DriveRoot, openDriveRoot } from '../shared/store.ts';
+import { hasNative } from '../shared/syscalls.ts';
+import type { TransferSession } from '../shared/tasks.ts';
+import { WorkerPool } from '../shared/workers.ts';
+import { type DriveInfo, defaultTraits, listDrives, readSignature, type Traits } from './detect.ts';
+import { connectPair, ensureSigned, type Group, type GroupOptions, type Pair, resolveOptions } from './groups.ts';
+import { matchPair } from './pairs.ts';
+
+/** The group's options with the flags of this run over them. */
+export interface SyncOptions extends GroupOptions {
+  checksum: boolean;
+  trust_mtime: boolean;
+}
+
+/** Both drives of a pair, open and proved. */
+export interface OpenPair {
+  group: Group;
+  master: DriveRoot;
+  backup: DriveRoot;
+  masterDrive: DriveInfo;
+  backupDrive: DriveInfo;
+  masterTraits: Traits;
+  backupTraits: Traits;
+  masterUuid: string;
+  backupUuid: string;
+  /** Started by `workersOf`, shared by all steps of a run. */
+  workers: WorkerPool | undefined;
+  close(): Promise<void>;
+}
+
+/**
+ * Finds, signs if need be (never when `readOnly`), opens and proves both drives of a group.
+ * @throws TandemError `drive_missing` (exit 5) naming what to plug in, `guard` for an impostor.
+ */
+export async function openPair(group: Group, ctx: Context, readOnly: boolean): Promise<OpenPair> {
+  const drives = await listDrives(ctx);
+  const found = readOnly ? lookAtPair(group, drives, ctx) : await connectPair(group, ctx, drives);
+  requireBoth(found, drives);
+  const pair = readOnly ? found : await ensureSigned(found, ctx);
+  const { master, backup } = requireBoth(pair, drives);
+  const roots: DriveRoot[] = [];
+  const close = (): void => {
+    for (const root of roots) closeDriveRoot(root);
+  };
+  try {
+    const masterRoot = openDriveRoot(master.mount_path, master.label);
+    roots.push(masterRoot);
+    const backupRoot = openDriveRoot(backup.mount_path, backup.label);
+    roots.push(backupRoot);
+    const open: OpenPair = {
+      group: pair.group,
+      master: masterRoot,
+      backup: backupRoot,
+      masterDrive: master,
+      backupDrive: backup,
+      masterTraits: traitsOf(masterRoot, master),
+      backupTraits: traitsOf(backupRoot, backup),
+      masterUuid: pair.group.master_drive.drive_uuid ?? '',
+      backupUuid: pair.group.backup_drive.drive_uuid ?? '',
+      workers: undefined,
+      close: async () => {
+        await open.workers?.close();
+        close();
+      },
+    };
+    assertIdentity(open);
+    return open;
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** The run's worker threads; the first call decides operation and number. */
+export function workersOf(pair: OpenPair, operation: string, options: SyncOptions): WorkerPool {
+  pair.workers ??= new WorkerPool(
+    { session: transferSession(pair, operation), algorithm: options.checksum_algorithm, junk: OS_JUNK },
+    workerCount(options),
+  );
+  return pair.workers;
+}
+
+export function workerCount(options: SyncOptions): number {
+  const { enable_parallel_copy, max_parallel_files } = options;
+  if (!enable_parallel_copy) return 1;
+  return max_parallel_files === 'auto' ? Math.min(4, Math.max(2, availableParallelism())) : max_parallel_files;
+}
+
+/**
+ * Both drives are still where they were, and still the drives that were signed for this pair.
+ * @throws TandemError `drive_missing` or `guard` (`identity`, which nothing can force).
+ */
+export function assertIdentity(pair: OpenPair): void {
+  for (const [root, uuid] of [
+    [pair.master, pair.masterUuid],
+    [pair.backup, pair.backupUuid],
+  ] as const) {
+    assertPresent(root);
+    if (uuid === '') continue;
+    const found = readSignature(root.dir.path)?.drive_uuid ?? null;
+    if (found === uuid) continue;
+    throw new TandemError(
+      'guard',
+      `The drive at ${root.mountPath} is not '${root.label}' of this group: its signature is ${found ?? 'missing'}, expected ${uuid}.`,
+      {
+        guard: 'identity',
+        hint: 'Nothing was written. Plug in the right drive; for a new or reformatted drive edit the group with `tandem groups edit`.',
+      },
+    );
+  }
+}
+
+/** The options of a group with flags over them. */
+export function syncOptions(group: Group, flags: Partial<SyncOptions>): SyncOptions {
+  return { ...resolveOptions(group), checksum: false, trust_mtime: false, ...flags };
+}
+
+// --- internal ---
+
+/** What a worker needs to know of the pair. */
+function transferSession(pair: OpenPair, operation: string): TransferSession {
+  const traits = pair.backupTraits;
+  const [minTime, maxTime] = timeLimits(traits.filesystem);
+  return {
+    master: pair.master.dir,
+    backup: pair.backup.dir,
+    masterStable: pair.masterTraits.stable_ids,
+    operation,
+    owner: carriesOwner(pair),
+    traits: {
+      stable: traits.stable_ids,
+      permissions: traits.permissions,
+      hardLinks: traits.hard_links,
+      exchange: traits.exchange && hasNative(),
+      minTime,
+      maxTime,
+    },
+  };
+}
+
+/** Names of operating systems' litter: it may go to the trash with its folder. */
+export const OS_JUNK: readonly string[] = [
+  '.DS_Store',
+  '.localized',
+  'Thumbs.db',
+  'ehthumbs.db',
+  'desktop.ini',
+  'Desktop.ini',
+  '.directory',
+  'Icon\r',
+];
+
+/** Like `connectPair`, but a changed label is not even noted in the groups file. */
+function lookAtPair(group: Group, drives: readonly DriveInfo[], ctx: Context): Pair {
+  const { problem, master, backup } = matchPair(group, drives, ctx);
+  if (problem) throw problem;
+  return { group, master, backup };
+}
+
+interface Both extends Pair {
+  master: DriveInfo;
+  backup: DriveInfo;
+}
+
+/** @throws TandemError `drive_missing`, with the reason where a drive is there but is not, or no longer, the signed one. */
+function requireBoth(pair: Pair, drives: readonly DriveInfo[]): Both {
+  const { group, master, backup } = pair;
+  if (master && backup) return { group, master, backup };
+  const sides = [
+    { found: master, role: 'Master', flag: '--master', wanted: group.master_drive },
+    { found: backup, role: 'Backup', flag: '--backup', wanted: group.backup_drive },
+  ].filter(({ found }) => found === null);
+  const names = sides.map(({ role, wanted }) => `${role} '${displayPath(wanted.label)}'`).join(' and the ');
+  const alike = sides.flatMap(({ wanted, flag }) => {
+    const drive = drives.find(
+      ({ label, drive_uuid }) => label.toLowerCase() === wanted.label.toLowerCase() && drive_uuid !== wanted.drive_uuid,
+    );
+    return drive
+      ? [
+          `A drive labelled '${displayPath(drive.label)}' is at ${displayPath(drive.mount_path)}, but without this group's signature; if it takes over: tandem groups edit ${group.id} ${flag} ${displayPath(drive.mount_path)}.`,
+        ]
+      : [];
+  });
+  throw new TandemError(
+    'drive_missing',
+    `The ${names} of group '${displayPath(group.name)}' ${sides.length > 1 ? 'are' : 'is'} not connected.`,
+    {
+      hint: alike[0] ?? 'Plug it in and repeat the command; `tandem detect list` shows what is connected.',
+      details: { master_connected: master !== null, backup_connected: backup !== null },
+    },
+  );
+}
+
+function traitsOf(root: DriveRoot, drive: DriveInfo): Traits {
+  return readSignature(root.dir.path)?.traits ?? defaultTraits(drive.filesystem);
+}
+
+/** Owner and group are carried over: the process may set them, and both drives keep them. */
+export function carriesOwner(pair: OpenPair): boolean {
+  return process.geteuid?.() === 0 && pair.masterTraits.permissions && pair.backupTraits.permissions;
+}

@@ -1,0 +1,170 @@
+/**
+ * The bytes of files: copied with their checksum in one pass, holes kept as holes, and read back past the page cache.
+ * Synchronous, for worker threads.
+ */
+import { closeSync, constants, ftruncateSync, readSync, writeSync } from 'node:fs';
+import { errnoOf } from './errors.ts';
+import type { Hasher, HasherFactory } from './hash.ts';
+import { type Dir, dropCache, nextData, OPEN_READ, openAt } from './syscalls.ts';
+
+/** Told between files and chunks; `pause` blocks inside. */
+export interface Control {
+  /** True: stop at once, leave partials to the next start. */
+  stop(): boolean;
+  /** True: finish the file in hand, take no other. */
+  cancel(): boolean;
+  moved(bytes: number): void;
+  holding(path: string): void;
+}
+
+const CHUNK = 4 * 1024 * 1024;
+const SMALL = 1024 * 1024;
+const ZEROS = Buffer.alloc(64 * 1024);
+
+export class Content {
+  private readonly newHasher: HasherFactory;
+  private readonly control: Control;
+  private readonly buffer = Buffer.allocUnsafeSlow(CHUNK);
+
+  constructor(newHasher: HasherFactory, control: Control) {
+    this.newHasher = newHasher;
+    this.control = control;
+  }
+
+  /** Null when the run was stopped in the middle. */
+  copy(source: number, target: number, size: number, sparse: boolean): { checksum: string; bytes: number } | null {
+    if (size <= SMALL && !sparse) {
+      let bytes = 0;
+      for (;;) {
+        const wanted = size + 1 - bytes;
+        const read = readSync(source, this.buffer, bytes, wanted, -1);
+        bytes += read;
+        // A short read that comes to the expected size is the end; a longer file than expected shows as a longer read.
+        if (read === 0 || bytes === size || bytes > size) break;
+      }
+      const content = this.buffer.subarray(0, bytes);
+      writeFully(target, content);
+      this.control.moved(bytes);
+      return { checksum: this.newHasher.once(content), bytes };
+    }
+    const hasher = this.newHasher();
+    const bytes = sparse
+      ? this.copySparse(source, target, size, hasher)
+      : this.copyRange(source, target, 0, Number.POSITIVE_INFINITY, hasher, false);
+    if (bytes === null) return null;
+    if (sparse) ftruncateSync(target, bytes);
+    return { checksum: hasher.digest(), bytes };
+  }
+
+  /** Copies [from, end) or up to the end of the file; returns the position after the last byte. */
+  private copyRange(
+    source: number,
+    target: number,
+    from: number,
+    end: number,
+    hasher: Hasher,
+    skipZeros: boolean,
+  ): number | null {
+    let at = from;
+    while (at < end) {
+      if (this.control.stop()) return null;
+      const read = readSync(source, this.buffer, 0, Math.min(CHUNK, end - at), at);
+      if (read === 0) break;
+      const content = this.buffer.subarray(0, read);
+      hasher.update(content);
+      if (skipZeros) writeNonZero(target, content, at);
+      else writeFully(target, content, at);
+      at += read;
+      this.control.moved(read);
+    }
+    return at;
+  }
+
+  private copySparse(source: number, target: number, size: number, hasher: Hasher): number | null {
+    let at = 0;
+    while (at < size) {
+      const data = nextData(source, at);
+      if (data === undefined) return this.copyRange(source, target, at, Number.POSITIVE_INFINITY, hasher, true);
+      const start = data === null ? size : data[0];
+      for (let hole = start - at; hole > 0; hole -= ZEROS.length)
+        hasher.update(hole >= ZEROS.length ? ZEROS : ZEROS.subarray(0, hole));
+      this.control.moved(start - at);
+      if (data === null) return size;
+      const end = this.copyRange(source, target, start, data[1], hasher, true);
+      if (end === null || end < data[1]) return end;
+      at = end;
+    }
+    return at;
+  }
+
+  /** The checksum of a file as the drive has it; `direct` asks for a way around the page cache, and says whether there was one. */
+  readBack(dir: Dir, name: string, direct: boolean): { checksum: string; direct: boolean } {
+    if (direct && constants.O_DIRECT !== undefined) {
+      try {
+        const fd = openAt(dir, name, OPEN_READ | constants.O_DIRECT);
+        try {
+          return { checksum: this.hashOpen(fd, alignedBuffer(), this.newHasher), direct: true };
+        } finally {
+          closeSync(fd);
+        }
+      } catch (error) {
+        if (errnoOf(error) !== 'EINVAL') throw error;
+      }
+    }
+    const fd = openAt(dir, name, OPEN_READ);
+    try {
+      dropCache(fd);
+      return { checksum: this.hashOpen(fd, this.buffer, this.newHasher), direct: false };
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  private hashOpen(fd: number, buffer: Buffer, newHasher: HasherFactory): string {
+    const hasher = newHasher();
+    for (let at = 0; ; ) {
+      const read = readSync(fd, buffer, 0, buffer.length, at);
+      if (read === 0) return hasher.digest();
+      hasher.update(buffer.subarray(0, read));
+      at += read;
+    }
+  }
+
+  /** Lower-case hexadecimal checksum of an open file. */
+  checksum(fd: number, newHasher: HasherFactory): string {
+    return this.hashOpen(fd, this.buffer, newHasher);
+  }
+}
+
+function writeFully(fd: number, bytes: Uint8Array, position = 0): void {
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, position + done);
+}
+
+const BLOCK = 4096;
+
+/** Writes only blocks that hold something; the rest stays a hole. */
+function writeNonZero(fd: number, bytes: Buffer, position: number): void {
+  let from = -1;
+  for (let at = 0; at <= bytes.length; at += BLOCK) {
+    const end = Math.min(at + BLOCK, bytes.length);
+    const zero = at >= bytes.length || bytes.subarray(at, end).equals(ZEROS.subarray(0, end - at));
+    if (!zero && from < 0) from = at;
+    if (zero && from >= 0) {
+      writeFully(fd, bytes.subarray(from, Math.min(at, bytes.length)), position + from);
+      from = -1;
+    }
+  }
+}
+
+let aligned: Buffer | undefined;
+
+/** Neither the ES nor the Node types declare it. */
+const wasm = globalThis as unknown as {
+  WebAssembly: { Memory: new (size: { initial: number }) => { buffer: ArrayBuffer } };
+};
+
+/** O_DIRECT needs a page-aligned buffer; WebAssembly memory is one. */
+function alignedBuffer(): Buffer {
+  aligned ??= Buffer.from(new wasm.WebAssembly.Memory({ initial: CHUNK / 65_536 }).buffer);
+  return aligned;
+}

@@ -1,0 +1,80 @@
+/** What travels between a run and its worker threads: the drives, the items of work, and what became of each. */
+import type { Dir, Kind } from './syscalls.ts';
+
+/** What a drive can do, as far as writing is concerned; a subset of its probed traits. */
+export interface WriteTraits {
+  stable: boolean;
+  permissions: boolean;
+  hardLinks: boolean;
+  exchange: boolean;
+  /** Times the drive can hold, in seconds since 1970; others are clamped. */
+  minTime: number;
+  maxTime: number;
+}
+
+/** Everything a worker needs to know of a run; sent once. Descriptors are shared by all threads of the process. */
+export interface TransferSession {
+  master: Dir;
+  backup: Dir;
+  masterStable: boolean;
+  traits: WriteTraits;
+  operation: string;
+  /** Restore owner and group: the process may, and the drive keeps them. */
+  owner: boolean;
+}
+
+/** A path as the plan saw it. */
+export interface ExpectedItem {
+  path: string;
+  kind: Kind;
+  masterFacts: string;
+  backupFacts: string;
+  /** The Backup's file had other names too. */
+  backupShared?: boolean;
+}
+
+export interface StageItem {
+  /** Names the partial; unique within the operation. */
+  seq: number;
+  path: string;
+  kind: 'f' | 'l' | 'd';
+  size: number;
+  /** The file occupies fewer blocks than its size: holes are worth looking for. */
+  sparse: boolean;
+  /** Make a hard link to this path of the Backup instead of copying. */
+  linkTo: string | null;
+  /** With `linkTo`: what is recorded of that path; the link is made only where it still holds. */
+  linkFacts?: { master: string; backup: string };
+  /** What a saved plan saw on the Master; another state is refused. */
+  masterFacts: string | null;
+  /** What the plan saw at the destination; null: nothing. */
+  backupFacts: string | null;
+  /** That had other names too. */
+  backupShared?: boolean;
+}
+
+export type Outcome = 'done' | 'failed' | 'changed' | 'conflict' | 'stopped';
+
+export interface StageResult {
+  seq: number;
+  outcome: Outcome;
+  message: string;
+  checksum: string;
+  /** The source as it was read. */
+  masterFacts: string;
+  target: string;
+  bytes: number;
+}
+
+export interface CommitItem extends StageItem {
+  stagedFacts: string;
+}
+
+export interface CommitResult {
+  seq: number;
+  outcome: Outcome;
+  message: string;
+  backupFacts: string;
+  /** Names that the Backup's file has now. */
+  links: number;
+}

@@ -1,0 +1,126 @@
+/** The scripts of docs/examples do what their first line says, on virtual practice drives. */
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type CliResult, REPOSITORY, type Sandbox, sandbox } from './helpers/cli.ts';
+import { treeOf, world } from './helpers/world.ts';
+
+const test = suite('examples');
+const FOLDER = join(REPOSITORY, 'docs', 'examples');
+const tried = new Set<string>();
+
+function example(box: Sandbox, name: string, ...args: string[]): Promise<CliResult> {
+  tried.add(`${name}.ts`);
+  return box.run(args, { program: ['--import', import.meta.resolve('tsx'), join(FOLDER, `${name}.ts`)] });
+}
+
+async function withBox(work: (box: Sandbox) => Promise<void>): Promise<void> {
+  const box = sandbox();
+  try {
+    await work(box);
+  } finally {
+    box.cleanup();
+  }
+}
+
+async function paired(box: Sandbox): Promise<void> {
+  const { code, stderr } = await box.run(['groups', 'create', 'Archive', '--master', 'MASTER', '--backup', 'BACKUP']);
+  assert.is(code, 0, stderr);
+}
+
+test('detect_drives lists both practice drives, before and after they are paired', () =>
+  withBox(async (box) => {
+    const before = await example(box, 'detect_drives');
+    assert.is(before.code, 0, before.stderr);
+    assert.match(before.stdout, /^Drives: 2\n/);
+    assert.ok(before.stdout.includes(`MASTER at ${box.master}: in no group\n  virtual, `), before.stdout);
+    await paired(box);
+    const after = await example(box, 'detect_drives');
+    assert.ok(after.stdout.includes(`MASTER at ${box.master}: master of Archive\n`), after.stdout);
+    assert.ok(after.stdout.includes(`BACKUP at ${box.backup}: backup of Archive\n`), after.stdout);
+  }));
+
+test('create_storage_group pairs and signs, and list_storage_groups shows it', () =>
+  withBox(async (box) => {
+    assert.is((await example(box, 'list_storage_groups')).stdout, 'No groups yet.\n');
+    const created = await example(box, 'create_storage_group', 'Archive', 'MASTER', 'BACKUP', 'Weddings');
+    assert.is(created.code, 0, created.stderr);
+    const signature = JSON.parse(readFileSync(join(box.master, '.tandem', 'drive.json'), 'utf8'));
+    assert.ok(created.stdout.includes(`master: MASTER, signed as ${signature.drive_uuid}\n`), created.stdout);
+    const listed = await example(box, 'list_storage_groups');
+    assert.ok(listed.stdout.startsWith(`Groups: 1\nArchive (${signature.group_id}): connected\n`), listed.stdout);
+    assert.match(listed.stdout, / {2}backup: BACKUP, \d.*, no serial number\n/);
+    const [group] = (await box.run(['groups', 'list', '--json'])).json() as { description: string }[];
+    assert.is(group?.description, 'Weddings');
+  }));
+
+test('create_storage_group refuses one drive in both roles, and leaves no signature', () =>
+  withBox(async (box) => {
+    const refused = await example(box, 'create_storage_group', 'Archive', 'MASTER', 'MASTER');
+    assert.is(refused.code, 2);
+    assert.match(refused.stderr, /Master and Backup cannot be the same drive/);
+    assert.equal(readdirSync(box.master), []);
+  }));
+
+test('storage_group_status tells both drives, then the Backup alone, then that none is there', () =>
+  withBox(async (box) => {
+    await paired(box);
+    const both = await example(box, 'storage_group_status', 'Archive');
+    assert.is(both.code, 0, both.stderr);
+    assert.match(both.stdout, /^Archive: ✓ Both Connected\n/);
+    assert.ok(both.stdout.includes(`work on: ${box.master} (master)`), both.stdout);
+    rmSync(box.master, { recursive: true });
+    const partial = await example(box, 'storage_group_status', 'Archive');
+    assert.match(partial.stdout, /^Archive: ⚠ Partial\n {2}master: not connected\n/);
+    assert.ok(partial.stdout.includes(`work on: ${box.backup} (backup)`), partial.stdout);
+    rmSync(box.backup, { recursive: true });
+    const none = await example(box, 'storage_group_status', 'Archive');
+    assert.is(none.code, 5);
+    assert.match(none.stdout, /^Archive: ✗ Disconnected\n/);
+    assert.match(none.stderr, /^No drives available for 'Archive'/);
+  }));
+
+test('manual_sync copies, names conflicts, and takes a folder; sync_history tells of it', () =>
+  withBox(async (box) => {
+    world({ 'Wedding/a.cr3': 'raw', 'Wedding/\u001b[2Jb.cr3': 'hostile', 'Other/c.jpg': 'picture' }, box.master);
+    await paired(box);
+    const part = await example(box, 'manual_sync', 'Archive', 'Other');
+    assert.is(part.code, 0, part.stderr);
+    assert.match(part.stdout, /^completed: 1 copied, 0 skipped$/m);
+    assert.equal(Object.keys(treeOf(box.backup)), ['Other/', 'Other/c.jpg']);
+    world({ 'Wedding/\u001b[2Jb.cr3': 'of another origin' }, box.backup);
+    const whole = await example(box, 'manual_sync', 'Archive');
+    assert.match(whole.stdout, /^completed: 1 copied, 1 skipped$/m);
+    assert.match(whole.stdout, /^conflict: Wedding\/␛\[2Jb\.cr3 \(modified_both\)$/m);
+    assert.is(readFileSync(join(box.backup, 'Wedding', '\u001b[2Jb.cr3'), 'utf8'), 'of another origin');
+    const history = await example(box, 'sync_history', 'Archive', '1');
+    assert.is(history.code, 0, history.stderr);
+    assert.match(history.stdout, /^2 {2}\S+ {2}completed {2}1 copied, 1 skipped, 3 B\n/);
+    assert.match(history.stdout, /^ {2}copy done: Wedding\/a\.cr3$/m);
+    assert.match(history.stdout, /^Operation ID,Type,Status,.*\n1,sync,completed,1,.*\n2,sync,completed,1,/m);
+    assert.not.ok(history.stdout.includes('\u001b'), 'no control character reaches the terminal');
+  }));
+
+test('scripts that need a group say so, and what the program refuses is one sentence with its exit code', () =>
+  withBox(async (box) => {
+    for (const name of ['create_storage_group', 'storage_group_status', 'manual_sync', 'sync_history']) {
+      const { code, stderr } = await example(box, name);
+      assert.is(code, 2, name);
+      assert.match(stderr, /^Give .+\.\n$/, name);
+    }
+    const unknown = await example(box, 'manual_sync', 'Archiv');
+    assert.is(unknown.code, 2);
+    assert.is(unknown.stderr, "No group is called 'Archiv'.\n");
+    writeFileSync(join(box.config, 'app.yaml'), 'drives: [');
+    const broken = await example(box, 'detect_drives');
+    assert.is(broken.code, 1);
+    assert.match(broken.stderr, /app\.yaml:1:/);
+  }));
+
+test('every example was run', () => {
+  const all = readdirSync(FOLDER).filter((name) => name.endsWith('.ts'));
+  assert.equal([...tried].sort(), all.sort());
+});
+
+test.run();
