@@ -27,7 +27,7 @@ import type { Group } from './groups.ts';
 import { type BaselineRow, findPair, readBaseline } from './history.ts';
 import { type Action, type Evidence, keyOf, type Need, type Rules, reconcile, type SideRules } from './reconcile.ts';
 import { carriesOwner, type OpenPair, OS_JUNK, type SyncOptions, workersOf } from './session.ts';
-import { openTrees, type Survey, survey } from './survey.ts';
+import { type OpenTrees, openTrees, type Survey, survey } from './survey.ts';
 
 export interface SyncTarget {
   group: Group;
@@ -98,7 +98,7 @@ export async function makePlan(
   foresee();
   const rows = pairId === null ? [] : await readBaseline(pairId, target.subpath, ctx);
   await decide(plan, { pair, target, options, filter, found, rows, believe }, ctx);
-  plan.guards.push(...emptyMaster(rows, found, target), ...tooLittleSpace(plan, pair));
+  plan.guards.push(...emptyMaster(rows, found, target, filter), ...tooLittleSpace(plan, pair));
   return plan;
 }
 
@@ -180,7 +180,7 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
   const limited = new Set<string>();
   const rules = rulesFor(inputs, limited);
   const open = openTrees(found, rows, filter, rules.keys, believe);
-  for (const path of open.limited) limited.add(path);
+  if (filter.limits) for (const path of beyondLimits(open, filter)) limited.add(path);
   plan.problems.push(...open.problems);
   plan.failed += open.problems.length;
   const evidence = new Map<string, { master?: string; backup?: string }>();
@@ -196,6 +196,17 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
   plan.actions = assignHardLinks(withoutImpossible(actions, plan, pair), open.links, pair);
   for (const action of plan.actions) recordEvidence(action, evidence, keyOf(action.path, rules.keys), options);
   countTotals(plan);
+}
+
+/** Paths that size or age leaves out, judged by the Master's file, or by the Backup's where there is none. */
+function beyondLimits(open: OpenTrees, filter: Filter): string[] {
+  const found: string[] = [];
+  for (const [key, entry] of [...open.master, ...open.backup]) {
+    const judged = open.master.get(key) ?? entry;
+    if (judged.kind !== 'f' || !filter.beyondLimits(judged.size, judged.mtime)) continue;
+    found.push(judged.path, open.baseline.get(key)?.path ?? judged.path);
+  }
+  return found;
 }
 
 /** A folder that is synced by itself needs the folders above it, which the listing does not show. */
@@ -412,9 +423,12 @@ function countTotals(plan: Plan): void {
   totals.files = totals.copy + totals.update;
 }
 
-function emptyMaster(rows: readonly BaselineRow[], found: Survey, target: SyncTarget): Guard[] {
-  const files = rows.filter((row) => !row.master_facts.startsWith('d')).length;
-  if (found.masterFiles > 0 || found.master.unknown.length > 0 || files === 0) return [];
+function emptyMaster(rows: readonly BaselineRow[], found: Survey, target: SyncTarget, filter: Filter): Guard[] {
+  if (found.masterFiles > 0 || found.master.unknown.length > 0) return [];
+  const files = rows.filter(
+    ({ path, master_facts }) => !master_facts.startsWith('d') && !filter.excludesAny(path),
+  ).length;
+  if (files === 0) return [];
   const where = target.subpath === '' ? 'The Master' : `The folder '${target.subpath}' on the Master`;
   return [
     {

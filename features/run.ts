@@ -8,6 +8,7 @@ import { explain, messageOf, TandemError } from '../shared/errors.ts';
 import type { Progress } from '../shared/events.ts';
 import { plural } from '../shared/format.ts';
 import { DriveLock } from '../shared/lock.ts';
+import { collectGarbage } from '../shared/memory.ts';
 import { displayPath } from '../shared/paths.ts';
 import { recoverDrive } from '../shared/recover.ts';
 import { noStatistics, type SyncStatistics } from '../shared/statistics.ts';
@@ -70,6 +71,9 @@ export async function runLocked(
 
 // --- internal ---
 
+/** Paths; below that the garbage of planning is not worth a pause. */
+const LARGE_PLAN = 50_000;
+
 interface Locked {
   pair: OpenPair;
   locks: DriveLock[];
@@ -118,6 +122,7 @@ async function journal(
   try {
     const { plan, strict } = await prepare({ pair, target, operation }, watched.ctx);
     watched.end();
+    if (plan.actions.length > LARGE_PLAN) collectGarbage();
     statistics = startStatistics(plan);
     const pairId =
       (await findPair(pair.masterUuid, pair.backupUuid, ctx)) ??

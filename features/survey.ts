@@ -61,8 +61,6 @@ export interface OpenTrees {
   backup: Map<string, Entry>;
   /** Files that are as recorded on both sides. */
   equal: number;
-  /** Files of the Master that size or age leaves out. */
-  limited: Set<string>;
   /** Master's paths by inode where a file has several names. */
   links: Map<string, string[]>;
   /** Names that one of the drives cannot tell from another one. */
@@ -82,7 +80,6 @@ export function openTrees(
     master: new Map(),
     backup: new Map(),
     equal: 0,
-    limited: new Set(),
     links: new Map(),
     problems: [],
   };
@@ -204,10 +201,7 @@ function collect(
       settled.set(key, sides | mark);
       return;
     }
-    const entry = entryAt(bytes, view, path);
-    if (filter.limits && side === 'master' && entry.kind === 'f' && filter.beyondLimits(entry.size, entry.mtime))
-      trees.limited.add(path);
-    entries.set(key, entry);
+    entries.set(key, entryAt(bytes, view, path));
   });
 }
 

@@ -66,7 +66,15 @@ export interface StageResult {
   bytes: number;
 }
 
-export interface CommitItem extends StageItem {
+export interface CommitItem {
+  seq: number;
+  path: string;
+  kind: 'f' | 'l' | 'd';
+  linkTo: string | null;
+  linkFacts?: StageItem['linkFacts'] | undefined;
+  backupFacts: string | null;
+  backupShared?: boolean | undefined;
+  /** The source as it was when it was staged. */
   stagedFacts: string;
 }
 

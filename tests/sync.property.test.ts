@@ -1,6 +1,16 @@
 /** Random worlds and random edits on both sides: what must hold whatever happens. */
 import { createHash } from 'node:crypto';
-import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { suite } from 'uvu';
@@ -9,19 +19,40 @@ import { age, type TestPair, withPair } from './helpers/pair.ts';
 import { treeOf } from './helpers/world.ts';
 
 const test = suite('sync properties');
+fc.configureGlobal({ includeErrorInReport: true });
 
 /** Few names, so that edits meet: as files, as folders, as links, with a newline in one. */
 const name = fc.constantFrom('a', 'b', 'A', 'n\nl', 'é');
 const path = fc.array(name, { minLength: 1, maxLength: 3 }).map((parts) => parts.join('/'));
 const edit = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ kind: fc.constant('write' as const), path, content: fc.string({ maxLength: 6 }), mtime: fc.integer({ min: 1, max: 4 }) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant('write' as const),
+      path,
+      content: fc.string({ maxLength: 6 }),
+      mtime: fc.integer({ min: 1, max: 4 }),
+    }),
+  },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('remove' as const), path }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('link' as const), path, target: fc.constantFrom('a', '../b', '/nowhere') }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('link' as const),
+      path,
+      target: fc.constantFrom('a', '../b', '/nowhere'),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('folder' as const), path }) },
 );
 type Edit = typeof edit extends fc.Arbitrary<infer T> ? T : never;
 
-const round = fc.record({ master: fc.array(edit, { maxLength: 6 }), backup: fc.array(edit, { maxLength: 3 }), remove: fc.boolean(), checksum: fc.boolean() });
+const round = fc.record({
+  master: fc.array(edit, { maxLength: 6 }),
+  backup: fc.array(edit, { maxLength: 3 }),
+  remove: fc.boolean(),
+  checksum: fc.boolean(),
+});
 
 function apply(root: string, edits: readonly Edit[]): void {
   for (const one of edits) {
@@ -71,7 +102,12 @@ async function recordsHold(pair: TestPair): Promise<void> {
   for (const row of await pair.rows()) {
     if (!row.backup_facts.startsWith('f') || row.checksum === '') continue;
     const stat = lstatSync(join(pair.backup, row.path), { bigint: true, throwIfNoEntry: false });
-    if (!stat?.isFile() || String(stat.ino) !== row.backup_facts.split(' ')[4] || timeOf(stat.ctimeNs) !== row.backup_facts.split(' ')[3]) continue;
+    if (
+      !stat?.isFile() ||
+      String(stat.ino) !== row.backup_facts.split(' ')[4] ||
+      timeOf(stat.ctimeNs) !== row.backup_facts.split(' ')[3]
+    )
+      continue;
     const content = readFileSync(join(pair.backup, row.path));
     assert.is(row.checksum, createHash('sha256').update(content).digest('hex'), row.path);
   }

@@ -37,6 +37,7 @@ import { removeBelow } from './helpers/drives.ts';
 import { type World, world } from './helpers/world.ts';
 
 const test = suite('transfer');
+fc.configureGlobal({ includeErrorInReport: true });
 
 interface Bench {
   root: string;

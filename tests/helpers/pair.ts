@@ -50,7 +50,10 @@ export async function withRealPair(
 ): Promise<void> {
   const [master, backup] = drives as [TestDrive, TestDrive];
   const box = sandbox();
-  writeFileSync(join(box.config, 'app.yaml'), `version: 1\ndrives:\n  allow_fixed: ${JSON.stringify([master.mount, backup.mount])}\n`);
+  writeFileSync(
+    join(box.config, 'app.yaml'),
+    `version: 1\ndrives:\n  allow_fixed: ${JSON.stringify([master.mount, backup.mount])}\n`,
+  );
   try {
     await onDrives(box, master.mount, backup.mount, [master.mount, backup.mount], worlds, work);
   } finally {
@@ -97,14 +100,17 @@ export function snapshotOf(root: string): Record<string, string> {
   for (const path of [Buffer.from(root), ...pathsBelow(root, true)]) {
     const stat = lstatSync(path, { bigint: true });
     const content = stat.isFile() ? checksum(readFileSync(path)) : stat.isSymbolicLink() ? readlinkSync(path) : '';
-    found[path.toString('latin1')] = `${stat.mode} ${stat.ino} ${stat.nlink} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs} ${content}`;
+    found[path.toString('latin1')] =
+      `${stat.mode} ${stat.ino} ${stat.nlink} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs} ${content}`;
   }
   return found;
 }
 
 /** Paths whose entries in two snapshots are not the same. */
 export function differences(before: Record<string, string>, after: Record<string, string>): string[] {
-  return [...new Set([...Object.keys(before), ...Object.keys(after)])].filter((path) => before[path] !== after[path]).sort();
+  return [...new Set([...Object.keys(before), ...Object.keys(after)])]
+    .filter((path) => before[path] !== after[path])
+    .sort();
 }
 
 /** The TandemError that a promise must end in. */
@@ -138,7 +144,10 @@ async function onDrives(
     edit(master, worlds.master ?? {});
     edit(backup, worlds.backup ?? {});
     const drives = await listDrives(ctx);
-    await createGroup({ name: 'Archive', master: findDrive(names[0], drives), backup: findDrive(names[1], drives) }, ctx);
+    await createGroup(
+      { name: 'Archive', master: findDrive(names[0], drives), backup: findDrive(names[1], drives) },
+      ctx,
+    );
     await work({
       box,
       ctx,
@@ -148,7 +157,10 @@ async function onDrives(
       sync: (flags = {}, other = ctx) => syncToBackup('Archive', flags, other),
       plan: (flags = {}) => planSync('Archive', flags, ctx),
       rows: async () => {
-        const [one, other] = ['master', 'backup'].map((side) => uuidAt(side === 'master' ? master : backup)) as [string, string];
+        const [one, other] = ['master', 'backup'].map((side) => uuidAt(side === 'master' ? master : backup)) as [
+          string,
+          string,
+        ];
         const id = await findPair(one, other, ctx);
         return id === null ? [] : readBaseline(id, '', ctx);
       },
