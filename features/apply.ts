@@ -254,7 +254,6 @@ class Run {
       path: action.path,
       kind: action.entry,
       size: action.size,
-      sparse: action.sparse === true,
       linkTo: action.link_to ?? null,
       masterFacts: this.task.strict ? action.master : null,
       backupFacts: action.backup,

@@ -8,18 +8,20 @@ import type { Context } from '../shared/context.ts';
 import { type Problem, TandemError } from '../shared/errors.ts';
 import { Filter } from '../shared/filters.ts';
 import { formatBytes, plural } from '../shared/format.ts';
-import type { Algorithm } from '../shared/hash.ts';
+import { ALGORITHMS, type Algorithm } from '../shared/hash.ts';
 import { Entry, eachRecord } from '../shared/listing.ts';
 import {
   baseName,
+  displayPath,
   isInside,
   isWindowsFamily,
   nameProblem,
   parentOf,
   type RelPath,
+  relPath,
   timeLimits,
 } from '../shared/paths.ts';
-import { mountsBelow, type Scan, walkTree } from '../shared/scan.ts';
+import { alwaysExcluded, mountsBelow, type Scan, walkTree } from '../shared/scan.ts';
 import { freeBytes } from '../shared/store.ts';
 import { settableGranularity, statAt } from '../shared/syscalls.ts';
 import type { Traits } from './detect.ts';
@@ -100,6 +102,74 @@ export async function makePlan(
   await decide(plan, { pair, target, options, filter, found, rows, believe }, ctx);
   plan.guards.push(...emptyMaster(rows, found, target, filter), ...tooLittleSpace(plan, pair));
   return plan;
+}
+
+const KINDS: readonly string[] = ['mkdir', 'copy', 'update', 'meta', 'adopt', 'forget', 'delete', 'conflict', 'skip'];
+
+/** Why a value from a file cannot be carried out as a plan, or undefined when it can. */
+export function planProblem(value: unknown): string | undefined {
+  const plan = record(value);
+  if (plan?.['tandem_plan'] !== 1)
+    return `tandem_plan is ${JSON.stringify(plan?.['tandem_plan'])}, this version takes 1`;
+  const target = record(plan['target']);
+  const texts = [target?.['group_id'], target?.['name'], target?.['subpath'], plan['master_uuid'], plan['backup_uuid']];
+  if (target?.['kind'] !== 'group' || texts.some((text) => typeof text !== 'string'))
+    return 'it names no group and drives';
+  const { actions, problems, guards } = plan;
+  if (!Array.isArray(actions) || !Array.isArray(problems) || !Array.isArray(guards)) return 'a list is missing';
+  if (record(plan['totals']) === undefined || typeof plan['failed'] !== 'number') return 'its totals are missing';
+  const options = record(plan['options']);
+  const known =
+    ALGORITHMS.includes(options?.['checksum_algorithm'] as Algorithm) &&
+    ['none', 'size', 'checksum'].includes(String(options?.['verify_checksums']));
+  const parallel = options?.['max_parallel_files'];
+  if (
+    !known ||
+    typeof options?.['enable_parallel_copy'] !== 'boolean' ||
+    !(parallel === 'auto' || (Number.isInteger(parallel) && Number(parallel) >= 1 && Number(parallel) <= 16))
+  )
+    return 'its options are not those of a plan';
+  for (const action of actions) {
+    const why = actionProblem(action, String(target['subpath']));
+    if (why !== undefined) return why;
+  }
+  return undefined;
+}
+
+function actionProblem(value: unknown, subpath: string): string | undefined {
+  const action = record(value);
+  if (action === undefined || typeof action['path'] !== 'string') return 'a step of it has no path';
+  const { path, link_to } = action;
+  const name = displayPath(path as string);
+  if (!KINDS.includes(String(action['kind'])) || !['f', 'd', 'l'].includes(String(action['entry'])))
+    return `the step for '${name}' is of no known kind`;
+  const facts = [action['master'], action['backup']].every(
+    (one) => one === null || (typeof one === 'string' && /^[fdlo] \d+ /.test(one)),
+  );
+  if (!facts || typeof action['size'] !== 'number' || typeof action['reason'] !== 'string')
+    return `the step for '${name}' is incomplete`;
+  for (const one of link_to === undefined ? [path] : [path, link_to]) {
+    if (typeof one !== 'string' || !isSynced(one))
+      return `'${displayPath(String(one))}' is not a path that is ever synced`;
+    if (!isInside(one, subpath) && !(action['kind'] === 'mkdir' && isInside(subpath, one)))
+      return `'${displayPath(one)}' lies outside of '${displayPath(subpath)}'`;
+  }
+  return undefined;
+}
+
+/** Inside the drive, and nothing of tandem's or the system's own. */
+function isSynced(text: string): boolean {
+  try {
+    return text !== '' && relPath(text) === text && !alwaysExcluded(text);
+  } catch {
+    return false;
+  }
+}
+
+function record(value: unknown): Record<string, unknown> | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : undefined;
 }
 
 /** The plan without the actions at and below these paths. */

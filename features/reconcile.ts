@@ -429,7 +429,7 @@ function act(
   };
   if (m?.kind === 'l') action.target = m.target;
   if (b && b.kind === 'f' && b.nlink > 1) action.backup_shared = true;
-  if (m && m.kind === 'f' && m.blocks * 512 < m.size && m.size >= 65_536) action.sparse = true;
+  if (m?.kind === 'f' && m.blocks >= 0 && m.blocks * 512 < m.size && m.size >= 65_536) action.sparse = true;
   if (more.checksum !== undefined) action.checksum = more.checksum;
   else if (row && row.checksum !== '' && (kind === 'adopt' || kind === 'meta')) {
     action.checksum = row.checksum;

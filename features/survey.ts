@@ -93,8 +93,10 @@ export function openTrees(
     if (sides === BOTH) {
       trees.baseline.delete(key);
       if (!row.master_facts.startsWith('d')) trees.equal += 1;
-    } else if (sides === MASTER) trees.master.set(key, new Entry(row.master_facts, row.path, 1, 0, row.link_target));
-    else trees.backup.set(key, new Entry(row.backup_facts, row.path, shared.has(key) ? 2 : 1, 0, row.link_target));
+    } else if (sides === MASTER)
+      trees.master.set(key, new Entry(row.master_facts, row.path, 1, UNKNOWN, row.link_target));
+    else
+      trees.backup.set(key, new Entry(row.backup_facts, row.path, shared.has(key) ? 2 : 1, UNKNOWN, row.link_target));
   }
   return trees;
 }
@@ -104,6 +106,8 @@ export function openTrees(
 const MASTER = 1;
 const BACKUP = 2;
 const BOTH = 3;
+/** Blocks of an entry that was rebuilt from its record. */
+const UNKNOWN = -1;
 
 /** Sums over one side of what the filter lets through by name. */
 class Totals {

@@ -25,7 +25,7 @@ import { displayPath, type RelPath, relPath } from '../shared/paths.ts';
 import { alwaysExcluded } from '../shared/scan.ts';
 import { getGroup, listGroups } from './groups.ts';
 import { getOperation, listOperations, type Operation, setControl } from './history.ts';
-import { assertGuards, makePlan, type Plan, type SyncTarget, withoutPaths } from './plan.ts';
+import { assertGuards, makePlan, type Plan, planProblem, type SyncTarget, withoutPaths } from './plan.ts';
 import type { Action, ConflictType } from './reconcile.ts';
 import { type RunFlags, runLocked, type SyncResult } from './run.ts';
 import { openPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
@@ -118,31 +118,18 @@ export async function verifySyncStatus(group: string, path: string | undefined, 
   };
 }
 
-/** @throws TandemError `invalid` for a file that is not a plan of this version. */
+/** @throws TandemError `invalid` for a file that is not a plan of this version, or holds what no plan holds. */
 export function readPlan(file: string): Plan {
-  let value: Partial<Plan>;
+  const hint = 'Make a new one with `tandem sync plan GROUP --out plan.json`.';
+  let value: unknown;
   try {
-    value = JSON.parse(readFileSync(file, 'utf8')) as Partial<Plan>;
+    value = JSON.parse(readFileSync(file, 'utf8'));
   } catch (error) {
-    throw new TandemError('invalid', `${file} cannot be read as a plan: ${messageOf(error)}.`, {
-      hint: 'Make one with `tandem sync plan GROUP --out plan.json`.',
-    });
+    throw new TandemError('invalid', `${file} cannot be read as a plan: ${messageOf(error)}.`, { hint });
   }
-  const whole =
-    value.tandem_plan === 1 &&
-    Array.isArray(value.actions) &&
-    value.target?.kind === 'group' &&
-    value.options !== undefined &&
-    value.totals !== undefined;
-  if (!whole) {
-    throw new TandemError(
-      'invalid',
-      `${file} is not a plan of this version of tandem (tandem_plan: ${String(value.tandem_plan)}, expected 1).`,
-      { hint: 'Make a new one with `tandem sync plan GROUP --out plan.json`.' },
-    );
-  }
-  for (const { path, link_to } of value.actions ?? []) for (const one of [path, link_to ?? path]) syncedPath(one);
-  return { ...(value as Plan), guards: value.guards ?? [], problems: value.problems ?? [], failed: value.failed ?? 0 };
+  const why = planProblem(value);
+  if (why !== undefined) throw new TandemError('invalid', `${file} is not a plan that can be run: ${why}.`, { hint });
+  return value as Plan;
 }
 
 // --- internal ---

@@ -145,15 +145,16 @@ const BLOCK = 4096;
 /** Writes only blocks that hold something; the rest stays a hole. */
 function writeNonZero(fd: number, bytes: Buffer, position: number): void {
   let from = -1;
-  for (let at = 0; at <= bytes.length; at += BLOCK) {
+  for (let at = 0; at < bytes.length; at += BLOCK) {
     const end = Math.min(at + BLOCK, bytes.length);
-    const zero = at >= bytes.length || bytes.subarray(at, end).equals(ZEROS.subarray(0, end - at));
+    const zero = bytes.subarray(at, end).equals(ZEROS.subarray(0, end - at));
     if (!zero && from < 0) from = at;
     if (zero && from >= 0) {
-      writeFully(fd, bytes.subarray(from, Math.min(at, bytes.length)), position + from);
+      writeFully(fd, bytes.subarray(from, at), position + from);
       from = -1;
     }
   }
+  if (from >= 0) writeFully(fd, bytes.subarray(from), position + from);
 }
 
 let aligned: Buffer | undefined;

@@ -16,6 +16,7 @@ export class Entry {
   readonly facts: string;
   readonly kind: Kind;
   readonly nlink: number;
+  /** 512-byte blocks; negative where they are not known. */
   readonly blocks: number;
   /** Of a symbolic link. */
   readonly target: string;
@@ -133,7 +134,9 @@ function nul(bytes: Buffer, from: number): number {
 }
 
 export function entryAt(bytes: Buffer, view: RecordView, path: string): Entry {
-  const facts = bytes.toString('latin1', view.factsStart, view.factsEnd);
+  const found = bytes.toString('latin1', view.factsStart, view.factsEnd);
+  // find has letters of its own for sockets, pipes and devices.
+  const facts = /^[fdl]/.test(found) ? found : `o${found.slice(1)}`;
   const extra = bytes.toString('latin1', view.factsEnd + 1, view.extraEnd);
   const space = extra.indexOf(' ');
   const target = view.targetEnd > view.pathEnd + 1 ? bytes.toString('utf8', view.pathEnd + 1, view.targetEnd) : '';

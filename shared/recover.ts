@@ -3,11 +3,10 @@
  * behind. Called with the drive's lock held, before anything is scanned.
  */
 import { closeSync, fsyncSync, readdirSync, readFileSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
 import { errnoOf } from './errors.ts';
 import { FolderCache } from './folders.ts';
-import { baseName, joinPath, parentOf } from './paths.ts';
-import { type Dir, OPEN_CREATE, openAt, renameNoReplace, rmdirAt, statAt, unlinkAt } from './syscalls.ts';
+import { baseName, isInside, joinPath, parentOf, relPath } from './paths.ts';
+import { type Dir, OPEN_CREATE, OPEN_READ, openAt, renameNoReplace, rmdirAt, statAt, unlinkAt } from './syscalls.ts';
 
 /** A replacement that needs two renames: `path` → `trash`, then `partial` → `path`. All from the drive's root. */
 export interface Intent {
@@ -18,6 +17,7 @@ export interface Intent {
 
 const INTENTS = '.tandem/intent';
 const PARTIALS = '.tandem/partial';
+const TRASH = '.tandem/trash';
 
 /** Writes the record that recovery needs; flushed when this returns. Returns its path, for `dropIntents`. */
 export function writeIntents(folders: FolderCache, name: string, intents: readonly Intent[]): string {
@@ -47,8 +47,8 @@ export interface Recovery {
 export function recoverDrive(root: Dir): Recovery {
   const folders = new FolderCache(root);
   try {
-    const restored = replayIntents(root, folders);
-    const interrupted = list(root, PARTIALS);
+    const restored = replayIntents(folders);
+    const interrupted = namesIn(folders, PARTIALS);
     for (const operation of interrupted) {
       unshareTrash(root, folders, `.tandem/trash/${operation}`, '');
       removeTree(root, `${PARTIALS}/${operation}`);
@@ -59,30 +59,65 @@ export function recoverDrive(root: Dir): Recovery {
   }
 }
 
-function replayIntents(root: Dir, folders: FolderCache): string[] {
+function replayIntents(folders: FolderCache): string[] {
   const restored: string[] = [];
-  for (const name of list(root, INTENTS)) {
-    for (const intent of readIntents(root, name)) {
-      if (folders.exists(intent.path)) continue;
-      // The partial was complete and flushed before the intent was written, so the newer content wins.
-      const source = [intent.partial, intent.trash].find((path) => folders.exists(path));
-      if (source === undefined) continue;
-      const from = folders.open(parentOf(source));
-      if (renameNoReplace(from, baseName(source), folders.open(parentOf(intent.path)), baseName(intent.path)))
-        restored.push(intent.path);
+  for (const name of namesIn(folders, INTENTS)) {
+    for (const intent of readIntents(folders, name)) {
+      if (replay(folders, intent)) restored.push(intent.path);
+      folders.trim();
     }
-    unlinkAt(root, `${INTENTS}/${name}`);
+    removeEntry(folders, INTENTS, name);
   }
   return restored;
 }
 
-/** An intent record that was cut short was never acted upon. */
-function readIntents(root: Dir, name: string): Intent[] {
+/** The partial was complete and flushed before the intent was written, so the newer content wins. */
+function replay(folders: FolderCache, { path, partial, trash }: Intent): boolean {
+  if (folders.exists(path)) return false;
+  const source = [partial, trash].find((one) => folders.exists(one));
+  if (source === undefined) return false;
   try {
-    return JSON.parse(readFileSync(join(root.path, INTENTS, name), 'utf8')) as Intent[];
+    return renameNoReplace(
+      folders.open(parentOf(source)),
+      baseName(source),
+      folders.open(parentOf(path)),
+      baseName(path),
+    );
+  } catch (error) {
+    // Its folder is gone: whatever happened there was not the crash.
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return false;
+    throw error;
+  }
+}
+
+/** What can be believed of an intent record; one that was cut short was never acted upon. */
+function readIntents(folders: FolderCache, name: string): Intent[] {
+  let value: unknown;
+  try {
+    const fd = openAt(folders.open(INTENTS), name, OPEN_READ);
+    try {
+      value = JSON.parse(readFileSync(fd, 'utf8'));
+    } finally {
+      closeSync(fd);
+    }
   } catch {
     return [];
   }
+  return Array.isArray(value) ? value.filter(isIntent) : [];
+}
+
+/** Only from tandem's own folders to a user's path. */
+function isIntent(value: unknown): value is Intent {
+  const { path, partial, trash } = (value ?? {}) as Record<string, unknown>;
+  if (typeof path !== 'string' || typeof partial !== 'string' || typeof trash !== 'string') return false;
+  try {
+    for (const one of [path, partial, trash]) relPath(one);
+  } catch {
+    return false;
+  }
+  return (
+    path !== '' && !isInside(path, '.tandem') && partial.startsWith(`${PARTIALS}/`) && trash.startsWith(`${TRASH}/`)
+  );
 }
 
 /**
@@ -91,32 +126,44 @@ function readIntents(root: Dir, name: string): Intent[] {
  */
 function unshareTrash(root: Dir, folders: FolderCache, trash: string, below: string): void {
   const folder = below === '' ? trash : `${trash}/${below}`;
-  for (const name of list(root, folder)) {
+  for (const name of namesIn(folders, folder)) {
     const path = joinPath(below, name);
-    const entry = statAt(root, `${trash}/${path}`);
+    const entry = statAt(folders.open(folder), name);
     if (entry?.kind === 'd') unshareTrash(root, folders, trash, path);
     else if (entry?.kind === 'f' && entry.nlink > 1 && folders.exists(path)) {
-      const live = statAt(root, path);
-      if (live?.ino === entry.ino && live.dev === entry.dev) unlinkAt(root, `${trash}/${path}`);
+      const live = statAt(folders.open(parentOf(path)), baseName(path));
+      if (live?.ino === entry.ino && live.dev === entry.dev) unlinkAt(folders.open(folder), name);
     }
   }
 }
 
-/** Removes a folder of tandem's own with what is in it; never follows a link. */
+/** Removes what stands at a path of tandem's own, with all that is in it; follows no link, neither there nor on the way. */
 export function removeTree(root: Dir, path: string): void {
-  for (const name of list(root, path)) {
-    const child = `${path}/${name}`;
-    if (statAt(root, child)?.kind === 'd') removeTree(root, child);
-    else unlinkAt(root, child);
+  const folders = new FolderCache(root);
+  try {
+    if (folders.exists(path)) removeEntry(folders, parentOf(path), baseName(path));
+  } finally {
+    folders.clear();
   }
-  rmdirAt(root, path);
 }
 
-function list(root: Dir, path: string): string[] {
+function removeEntry(folders: FolderCache, folder: string, name: string): void {
+  const path = joinPath(folder, name);
+  if (statAt(folders.open(folder), name)?.kind !== 'd') {
+    unlinkAt(folders.open(folder), name);
+    return;
+  }
+  for (const child of namesIn(folders, path)) removeEntry(folders, path, child);
+  folders.forget(path);
+  rmdirAt(folders.open(folder), name);
+}
+
+/** Names in a folder; none where it is missing, or a link or file has its name. */
+function namesIn(folders: FolderCache, path: string): string[] {
   try {
-    return readdirSync(join(root.path, path));
+    return readdirSync(folders.open(path).path);
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return [];
+    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) return [];
     throw error;
   }
 }

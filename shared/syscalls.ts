@@ -286,6 +286,11 @@ export function isShared(stat: Stat): boolean {
   return stat.kind === 'f' && stat.nlink > 1;
 }
 
+/** Fewer blocks than bytes: there are holes, or the filesystem has not placed the blocks yet. Small files are not worth it. */
+export function isSparse(stat: Stat): boolean {
+  return stat.size >= 65_536 && stat.blocks * 512 < stat.size;
+}
+
 // --- names ---
 
 /** Gives `from` the new name only if nothing has it; false when something does. */

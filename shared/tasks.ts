@@ -39,8 +39,6 @@ export interface StageItem {
   path: string;
   kind: 'f' | 'l' | 'd';
   size: number;
-  /** The file occupies fewer blocks than its size: holes are worth looking for. */
-  sparse: boolean;
   /** Make a hard link to this path of the Backup instead of copying. */
   linkTo: string | null;
   /** With `linkTo`: what is recorded of that path; the link is made only where it still holds. */

@@ -20,6 +20,7 @@ import {
   exchange,
   flushFilesystem,
   isShared,
+  isSparse,
   linkAt,
   mkdirAt,
   OPEN_CREATE,
@@ -135,7 +136,7 @@ export class Transfer {
         return stageResult(item, 'changed', 'changed since the plan was made');
       const target = openAt(partials, partialName(item.seq), OPEN_CREATE, before.mode & 0o777);
       try {
-        const copied = this.content.copy(source, target, before.size, item.sparse);
+        const copied = this.content.copy(source, target, before.size, isSparse(before));
         if (copied === null) return stageResult(item, 'stopped', 'stopped while it was being copied');
         // That nothing else changed is proved by `commit`, which looks at the name once more.
         if (copied.bytes !== before.size) {
@@ -400,7 +401,7 @@ export class Transfer {
     try {
       const target = openAt(slot.dir, slot.name, OPEN_CREATE, old.mode & 0o777);
       try {
-        const copied = this.content.copy(source, target, old.size, old.blocks * 512 < old.size);
+        const copied = this.content.copy(source, target, old.size, isSparse(old));
         if (copied?.bytes !== old.size) throw new Error('the version of a file with several names could not be copied');
         this.applyMetadata(target, old, readAttributes(source), null);
         fsyncSync(target);

@@ -116,7 +116,7 @@ function item(bench: Bench, path: string, more: Partial<StageItem> = {}): StageI
     path,
     kind,
     size: stat?.size ?? 0,
-    sparse: false,
+
     linkTo: null,
     masterFacts: null,
     backupFacts: there ? factsOf(there, bench.session.traits.stable) : null,
@@ -365,7 +365,7 @@ test('holes, wherever they lie: same content, same checksum', async () => {
             [`of=${file}`, `seek=${at}`, 'oflag=seek_bytes', 'bs=256k', 'count=1', 'conv=notrunc', 'status=none'],
             { input: Buffer.alloc(bytes, zero ? 0 : 'x') },
           );
-        const one = item(bench, name, { sparse: true });
+        const one = item(bench, name);
         const [staged] = bench.transfer.stage([one]);
         assert.is(bench.transfer.commit([commitItem(one, staged)])[0]?.outcome, 'done');
         const content = readFileSync(file);
