@@ -427,8 +427,12 @@ class Run {
   /** Written so shortly before it was looked at that a later change could carry the same time. */
   private isRacy(entry: 'f' | 'd' | 'l', path: string, masterFacts: string, lookedAt: number): '' | 'racy' {
     if (entry !== 'f') return '';
-    const granule = Math.max(this.task.pair.masterTraits.mtime_granularity_ns, TICK_NS) / 1e6;
-    return new Entry(masterFacts, path).mtimeMs >= lookedAt - 2 * granule ? 'racy' : '';
+    const { mtime_granularity_ns, stable_ids } = this.task.pair.masterTraits;
+    const margin = (2 * Math.max(mtime_granularity_ns, TICK_NS)) / 1e6;
+    const { ctimeMs, mtimeMs } = new Entry(masterFacts, path);
+    const changedAt = stable_ids ? ctimeMs : mtimeMs;
+    // A date far in the future says nothing about now: a camera's clock was wrong.
+    return changedAt >= lookedAt - margin && changedAt <= Date.now() + margin ? 'racy' : '';
   }
 
   // --- folders, metadata, deletions ---

@@ -42,8 +42,12 @@ export class Entry {
 
   /** Milliseconds since 1970, for comparisons that do not need more. */
   get mtimeMs(): number {
-    const start = this.facts.indexOf(' ', 2) + 1;
-    return Number(this.facts.slice(start, this.facts.indexOf(' ', start))) * 1000;
+    return Number(this.field(2)) * 1000;
+  }
+
+  /** NaN where the drive keeps none. */
+  get ctimeMs(): number {
+    return Number(this.field(3)) * 1000;
   }
 
   /** `-` where the drive keeps none. */

@@ -71,18 +71,23 @@ function replayIntents(folders: FolderCache): string[] {
   return restored;
 }
 
-/** The partial was complete and flushed before the intent was written, so the newer content wins. */
+/**
+ * The partial was complete and flushed before the intent was written, so the newer content wins where the path is empty.
+ * Where it is not, an exchange may have left the old content in the partial: it goes to the trash, whichever it is.
+ */
 function replay(folders: FolderCache, { path, partial, trash }: Intent): boolean {
-  if (folders.exists(path)) return false;
+  if (folders.exists(path)) {
+    if (folders.exists(partial)) move(folders, partial, trash, true);
+    return false;
+  }
   const source = [partial, trash].find((one) => folders.exists(one));
-  if (source === undefined) return false;
+  return source !== undefined && move(folders, source, path, false);
+}
+
+function move(folders: FolderCache, from: string, to: string, makeFolder: boolean): boolean {
   try {
-    return renameNoReplace(
-      folders.open(parentOf(source)),
-      baseName(source),
-      folders.open(parentOf(path)),
-      baseName(path),
-    );
+    const target = makeFolder ? folders.make(parentOf(to)) : folders.open(parentOf(to));
+    return renameNoReplace(folders.open(parentOf(from)), baseName(from), target, baseName(to));
   } catch (error) {
     // Its folder is gone: whatever happened there was not the crash.
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return false;

@@ -272,7 +272,7 @@ export class Transfer {
   commit(items: readonly CommitItem[]): CommitResult[] {
     const partials = this.begin();
     this.announced.clear();
-    const records = this.announce(items.filter((item) => this.needsTwoRenames(item)));
+    const records = this.announce(items.filter((item) => this.needsIntent(item)));
     const results = items.map((item) => {
       this.nextItem(item.path);
       try {
@@ -288,11 +288,10 @@ export class Transfer {
     return results;
   }
 
-  /** No exchange, and no hard link that could keep the old file while the new one takes its name. */
-  private needsTwoRenames(item: CommitItem): boolean {
-    const { exchange: exchanges, hardLinks } = this.session.traits;
-    if (item.backupFacts === null || exchanges) return false;
-    return !hardLinks || item.kind === 'd' || item.backupFacts.startsWith('d ');
+  /** A hard link keeps an old file while the new one takes its name; what has none is announced on the drive first. */
+  private needsIntent(item: CommitItem): boolean {
+    if (item.backupFacts === null) return false;
+    return !this.session.traits.hardLinks || item.kind === 'd' || item.backupFacts.startsWith('d ');
   }
 
   /** Fixes where each old file will go and says so on the drive, flushed, before the first of the renames. */
@@ -358,29 +357,26 @@ export class Transfer {
     return commitResult(item, 'conflict', 'the Backup changed since the plan was made; nothing was overwritten');
   }
 
-  /** What stood there goes to the trash, complete, before or while the new content takes its name. */
+  /**
+   * What stood there goes to the trash, complete, before the new content takes its name; or, where no hard link can do
+   * that, while an intent record on the medium says where both are, so that a crash in between loses neither.
+   */
   private replace(item: CommitItem, partials: Dir, folder: Dir, name: string, old: Stat): void {
     const partial = partialName(item.seq);
-    if (this.session.traits.exchange && exchange(partials, partial, folder, name)) {
-      this.backups.forget(item.path);
-      this.putAside(partials, partial, item.path, old);
-      return;
-    }
-    if (this.session.traits.hardLinks && old.kind !== 'd' && item.kind !== 'd') {
+    const trashName = this.announced.get(item.seq);
+    if (trashName === undefined) {
       const trash = this.trashSlot(item.path);
       if (isShared(old)) this.copyAside(folder, name, trash, old);
       else linkAt(folder, name, trash.dir, trash.name);
       renameOver(partials, partial, folder, name);
       return;
     }
-    // Between the two renames the path is empty: only with the intent record of this item on the medium.
-    const trashName = this.announced.get(item.seq);
-    if (trashName === undefined)
-      throw new Error('the drive could not replace it in one step; `tandem doctor` checks what the drive can do');
     this.backups.forget(item.path);
     const trash = this.backups.make(trashFolder(this.session.operation, parentOf(item.path)));
-    if (!renameNoReplace(folder, name, trash, trashName)) throw new Error('its place in the trash was taken');
-    renameOver(partials, partial, folder, name);
+    const exchanged = this.session.traits.exchange && exchange(partials, partial, folder, name);
+    const [from, at] = exchanged ? [partials, partial] : [folder, name];
+    if (!renameNoReplace(from, at, trash, trashName)) throw new Error('its place in the trash was taken');
+    if (!exchanged) renameOver(partials, partial, folder, name);
   }
 
   /**

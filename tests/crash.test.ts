@@ -1,7 +1,17 @@
 /** What is left when a run is killed, cancelled, paused, or meets another one: through the real program. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -34,7 +44,10 @@ function start(box: Sandbox, args: readonly string[], env: Record<string, string
   child.stderr?.on('data', (text) => {
     stderr += String(text);
   });
-  const ended = once(child, 'close').then(([code, signal]) => ({ code: code as number | null, signal: signal as NodeJS.Signals | null }));
+  const ended = once(child, 'close').then(([code, signal]) => ({
+    code: code as number | null,
+    signal: signal as NodeJS.Signals | null,
+  }));
   return { child, stdout: () => stdout, stderr: () => stderr, ended };
 }
 
@@ -64,7 +77,10 @@ function assertWhole(pair: TestPair, former: Record<string, string>): void {
   const now = treeOf(pair.master);
   for (const [path, leaf] of Object.entries(treeOf(pair.backup))) {
     if (path.endsWith('/')) continue;
-    assert.ok(leaf.content === now[path]?.content || leaf.content === former[path], `${path} is neither the old nor the new content`);
+    assert.ok(
+      leaf.content === now[path]?.content || leaf.content === former[path],
+      `${path} is neither the old nor the new content`,
+    );
   }
 }
 
@@ -79,10 +95,17 @@ function assertNoSharedInodes(backup: string): void {
     }
   };
   visit(backup, (_, inode) => live.add(inode), '.tandem');
-  visit(join(backup, '.tandem/trash'), (path, inode) => assert.not(live.has(inode), `${path} is a second name of a live file`), '');
+  visit(
+    join(backup, '.tandem/trash'),
+    (path, inode) => assert.not(live.has(inode), `${path} is a second name of a live file`),
+    '',
+  );
 }
 
-for (const [how, env] of [['exchange', {}], ['hard links', { TANDEM_NO_FFI: '1' }]] as [string, Record<string, string>][]) {
+for (const [how, env] of [
+  ['exchange', {}],
+  ['hard links', { TANDEM_NO_FFI: '1' }],
+] as [string, Record<string, string>][]) {
   test(`killed at random moments (${how}): every file whole, every version kept, the next run finishes`, async () => {
     await withPair({}, async (pair) => {
       const names = Array.from({ length: 1000 }, (_, index) => `d${index % 20}/s${index % 3}/file ${index}`);
@@ -100,7 +123,9 @@ for (const [how, env] of [['exchange', {}], ['hard links', { TANDEM_NO_FFI: '1' 
       let kills = 0;
       let round = 0;
       while (kills < 8 && Date.now() < deadline) {
-        const former = Object.fromEntries(Object.entries(treeOf(pair.backup)).map(([path, { content }]) => [path, content ?? '']));
+        const former = Object.fromEntries(
+          Object.entries(treeOf(pair.backup)).map(([path, { content }]) => [path, content ?? '']),
+        );
         round += 1;
         write(round);
         for (let attempt = 0; attempt < 2; attempt += 1) {
@@ -119,11 +144,19 @@ for (const [how, env] of [['exchange', {}], ['hard links', { TANDEM_NO_FFI: '1' 
         assertNoSharedInodes(pair.backup);
         const versions = new Set(versionsOf(pair.backup).map(([, content]) => content));
         const now = treeOf(pair.master);
-        const lost = Object.entries(former).filter(([path, content]) => !path.endsWith('/') && now[path]?.content !== content && !versions.has(content));
-        assert.equal(lost.map(([path]) => path), [], 'every replaced content is kept as a version');
+        const lost = Object.entries(former).filter(
+          ([path, content]) => !path.endsWith('/') && now[path]?.content !== content && !versions.has(content),
+        );
+        assert.equal(
+          lost.map(([path]) => path),
+          [],
+          'every replaced content is kept as a version',
+        );
       }
       assert.ok(kills >= 3, `${kills} kills`);
-      const interrupted = (await listOperations({ limit: 'all' }, pair.ctx)).filter(({ status }) => status === 'failed');
+      const interrupted = (await listOperations({ limit: 'all' }, pair.ctx)).filter(
+        ({ status }) => status === 'failed',
+      );
       assert.equal([...new Set(interrupted.map(({ reason }) => reason))], ['interrupted']);
       assert.ok(interrupted.length <= kills);
       assert.equal(readdirSync(join(pair.backup, '.tandem/partial')), []);

@@ -1,5 +1,5 @@
 /** The two listers must say the same of every tree, and what neither can read must be unknown, never absent. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   linkSync,
@@ -146,10 +146,10 @@ test('find and the walk of our own list every tree alike', async () => {
         let last: string | undefined;
         for (const { path, kind, text, mode, time } of shape) {
           const full = join(root, ...path);
-          // Writing to a pipe would wait for a reader.
-          if (lstatSync(full, { throwIfNoEntry: false })) continue;
           try {
             mkdirSync(join(full, '..'), { recursive: true });
+            // Writing to a pipe would wait for a reader.
+            if (lstatSync(full, { throwIfNoEntry: false })) continue;
             if (kind === 'folder') mkdirSync(full);
             else if (kind === 'link') symlinkSync(text.replaceAll('\0', '') || 'x', full);
             else if (kind === 'hard' && last !== undefined) linkSync(last, full);
@@ -295,8 +295,7 @@ test('entries that come and go while the tree is listed: never an error, never a
   await withFolder(async (root) => {
     for (let index = 0; index < 300; index += 1) writeFileSync(join(root, `stays${index}`), 'x');
     const churn = `i=0; while :; do i=$((i+1)); mkdir -p "$1/c$((i%20))/d"; : > "$1/c$((i%20))/d/f$i"; rm -rf "$1/c$(((i+7)%20))"; done`;
-    const { spawn } = await import('node:child_process');
-    const child = spawn('sh', ['-c', churn, 'sh', root], { stdio: 'ignore' });
+    const child = spawn('sh', ['-c', churn, 'sh', root], { stdio: 'ignore', detached: true });
     try {
       for (let turn = 0; turn < 25; turn += 1) {
         const listed = entriesOf(await withRequest(root, turn % 2 ? scanTree : walkTree));
@@ -304,7 +303,7 @@ test('entries that come and go while the tree is listed: never an error, never a
           assert.ok(listed.has(`stays${index}`), 'what stood still is listed');
       }
     } finally {
-      child.kill('SIGKILL');
+      process.kill(-(child.pid ?? 0), 'SIGKILL');
       await new Promise((done) => child.once('exit', done));
     }
   });

@@ -82,7 +82,7 @@ export function skipped(name: string, reason: string): void {
  */
 export function removeBelow(root: string): string[] {
   const found = releaseBelow(root);
-  if (mountsBelow(root).length === 0) rmSync(root, { recursive: true, force: true });
+  if (mountsBelow(root).length === 0) rmSync(root, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   return found;
 }
 
