@@ -13,6 +13,8 @@ export interface Intent {
   path: string;
   partial: string;
   trash: string;
+  /** Both names were to be swapped in one step: the partial may hold what stood there. */
+  swap?: boolean;
 }
 
 const INTENTS = '.tandem/intent';
@@ -73,11 +75,11 @@ function replayIntents(folders: FolderCache): string[] {
 
 /**
  * The partial was complete and flushed before the intent was written, so the newer content wins where the path is empty.
- * Where it is not, an exchange may have left the old content in the partial: it goes to the trash, whichever it is.
+ * Where it is not, a swap may have left the old content in the partial: it goes to the trash, whichever it is.
  */
-function replay(folders: FolderCache, { path, partial, trash }: Intent): boolean {
+function replay(folders: FolderCache, { path, partial, trash, swap }: Intent): boolean {
   if (folders.exists(path)) {
-    if (folders.exists(partial)) move(folders, partial, trash, true);
+    if (swap === true && folders.exists(partial)) move(folders, partial, trash, true);
     return false;
   }
   const source = [partial, trash].find((one) => folders.exists(one));

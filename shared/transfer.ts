@@ -307,6 +307,7 @@ export class Transfer {
         path: item.path,
         partial: `${partialFolder(operation)}/${partialName(item.seq)}`,
         trash: `${folder}/${slot.name}`,
+        swap: this.session.traits.exchange,
       };
     });
     this.flush();

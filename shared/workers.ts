@@ -100,6 +100,7 @@ export class WorkerPool {
 
   async close(): Promise<void> {
     this.closed = true;
+    for (const pending of this.waiting.splice(0)) pending.fail(new Error('the run ended before this task began'));
     await Promise.all(this.slots.map((slot) => slot.worker.terminate()));
   }
 
