@@ -314,6 +314,14 @@ function wholeNumber(text: string, flag: string, min: number, max: number): numb
   });
 }
 
+/** It names folders on the drives, so it is nothing but a UUID. */
+function uuidOf(text: string): string {
+  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)) return text;
+  throw new TandemError('usage', `--operation-id takes a UUID: current value is '${displayPath(text)}'.`, {
+    hint: 'Leave it out: a new one is made.',
+  });
+}
+
 function measured(text: string, flag: string, parse: (text: string) => number | undefined, example: string): number {
   const value = parse(text);
   if (value !== undefined) return value;
@@ -351,7 +359,7 @@ function flagsOf(values: Values, ctx: Context, group: string): RunFlags {
     breakLock: values['breakLock'] === true,
   };
   if (values['path'] !== undefined) flags.path = values['path'] as string;
-  if (values['operationId'] !== undefined) flags.operation = values['operationId'] as string;
+  if (values['operationId'] !== undefined) flags.operation = uuidOf(values['operationId'] as string);
   return flags;
 }
 

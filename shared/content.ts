@@ -50,7 +50,7 @@ export class Content {
     const hasher = this.newHasher();
     const bytes = sparse
       ? this.copySparse(source, target, size, hasher)
-      : this.copyRange(source, target, 0, Number.POSITIVE_INFINITY, hasher, false);
+      : this.copyRange(source, target, 0, size + 1, hasher, false);
     if (bytes === null) return null;
     if (sparse) ftruncateSync(target, bytes);
     return { checksum: hasher.digest(), bytes };
@@ -84,7 +84,7 @@ export class Content {
     let at = 0;
     while (at < size) {
       const data = nextData(source, at);
-      if (data === undefined) return this.copyRange(source, target, at, Number.POSITIVE_INFINITY, hasher, true);
+      if (data === undefined) return this.copyRange(source, target, at, size + 1, hasher, true);
       const start = data === null ? size : data[0];
       for (let hole = start - at; hole > 0; hole -= ZEROS.length)
         hasher.update(hole >= ZEROS.length ? ZEROS : ZEROS.subarray(0, hole));
