@@ -4,9 +4,10 @@
  * prove once more that they are the right ones and that the lock is ours. What fails is reported path by path.
  */
 import { makeRow } from '../shared/baseline.ts';
-import { BATCH_FILES, Batches, chunk, GROUP_FILES, groupBySize } from '../shared/batches.ts';
+import { BATCH_FILES, Batches, chunk, groupBySize } from '../shared/batches.ts';
 import type { Context } from '../shared/context.ts';
 import type { Phase, Progress } from '../shared/events.ts';
+import { putInPlace, type Staged, stageGroup } from '../shared/handover.ts';
 import { Entry, sameInode } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import { RateMeter } from '../shared/meter.ts';
@@ -15,7 +16,7 @@ import { partialFolder, removeTree } from '../shared/recover.ts';
 import type { SyncStatistics } from '../shared/statistics.ts';
 import { isFuse } from '../shared/store.ts';
 import { statAt } from '../shared/syscalls.ts';
-import type { CommitItem, ExpectedItem, StageItem, StageResult } from '../shared/tasks.ts';
+import type { ExpectedItem, StageItem, StageResult } from '../shared/tasks.ts';
 import { CANCEL, PAUSE, RUN, STOP, type WorkerPool } from '../shared/workers.ts';
 import {
   type BaselineRow,
@@ -62,13 +63,6 @@ export async function applyPlan(task: ApplyTask, ctx: Context): Promise<void> {
 
 /** Several times the coarsest clock tick of a kernel: times on ns filesystems move in ticks. */
 const TICK_NS = 10_000_000;
-
-interface Staged {
-  item: StageItem;
-  result: StageResult;
-  /** Milliseconds since 1970, before the source was opened. */
-  startedAt: number;
-}
 
 class Run {
   private readonly statistics: SyncStatistics;
@@ -274,8 +268,8 @@ class Run {
         const group = (groups[next] as T[]).map(toItem);
         next += 1;
         const startedAt = Date.now();
-        const results = await this.pool.run('stage', group);
-        await this.sortStaged(group, results, startedAt, batches);
+        const { results, on } = await stageGroup(this.pool, group);
+        await this.sortStaged(group, results, startedAt, on, batches);
         await batches.turn();
       }
     };
@@ -288,13 +282,14 @@ class Run {
     group: readonly StageItem[],
     results: readonly StageResult[],
     startedAt: number,
+    on: number | undefined,
     batches: Batches<Staged>,
   ): Promise<void> {
     const failed: FileAction[] = [];
     results.forEach((result, index) => {
       const item = group[index] as StageItem;
       if (result.outcome === 'done') {
-        batches.add({ item, result, startedAt }, result.bytes);
+        batches.add({ item, result, startedAt, on }, result.bytes);
         this.filesDone += 1;
       } else if (result.outcome === 'stopped') return;
       else if (item.linkTo !== null) this.failedLinks.push({ ...item, linkTo: null });
@@ -311,8 +306,7 @@ class Run {
     this.prove();
     const good = await this.verifyStaged(batch);
     await this.pool.run('flush');
-    const chunks = chunk(good, GROUP_FILES);
-    const results = (await Promise.all(chunks.map((part) => this.pool.run('commit', part.map(commitItem))))).flat();
+    const results = await putInPlace(this.pool, good);
     await this.pool.run('flush');
     const rows: BaselineRow[] = [];
     const actions: FileAction[] = [];
@@ -591,10 +585,4 @@ function expected({ path, entry, master, backup, backup_shared }: Action): Expec
 /** A drive that lies about its capacity keeps names, not bytes. */
 function isShort({ item, result }: Staged, backupFacts: string): boolean {
   return item.kind === 'f' && item.linkTo === null && new Entry(backupFacts, item.path).size !== result.bytes;
-}
-
-/** Field by field: spreading a hundred thousand objects shows. */
-function commitItem({ item, result }: Staged): CommitItem {
-  const { seq, path, kind, linkTo, linkFacts, backupFacts, backupShared } = item;
-  return { seq, path, kind, linkTo, linkFacts, backupFacts, backupShared, stagedFacts: result.masterFacts };
 }

@@ -1,9 +1,9 @@
 /** Inside a worker thread: carries out the tasks of shared/workers.ts one after the other. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { WorkerTransfer } from './columns.ts';
 import type { Control } from './content.ts';
 import { errnoOf, messageOf } from './errors.ts';
 import { type Algorithm, hasherFactory } from './hash.ts';
-import { Transfer } from './transfer.ts';
 import { CANCEL, PAUSE, STOP, type TaskMessage, type WorkerData, type WorkerReply } from './workers.ts';
 
 const data = workerData as WorkerData;
@@ -39,7 +39,7 @@ function reply(message: WorkerReply): void {
 }
 
 const isJunk = (name: string): boolean => junk.has(name) || name.startsWith('._');
-const ready = hasherFactory(data.algorithm).then((newHasher) => new Transfer(data.session, newHasher, control));
+const ready = hasherFactory(data.algorithm).then((newHasher) => new WorkerTransfer(data.session, newHasher, control));
 
 /** Puts in what cannot be sent to a thread. */
 async function withFunctions(task: TaskMessage['task'], args: unknown[]): Promise<unknown[]> {

@@ -1,15 +1,17 @@
 /**
  * The pool of worker threads behind every run: synchronous system calls inside, batches in and out. A task names a method
- * of `Transfer`; its result is what that method returns. Started only when there is work, once per run.
+ * of `WorkerTransfer`; its result is what that method returns. Started only when there is work, once per run.
  */
 import { Worker } from 'node:worker_threads';
+import type { WorkerTransfer } from './columns.ts';
 import type { Algorithm } from './hash.ts';
 import type { TransferSession } from './tasks.ts';
-import type { Transfer } from './transfer.ts';
 
-/** The methods of Transfer that a task can name, with their own parameters and results. */
+/** The methods of WorkerTransfer that a task can name, with their own parameters and results. */
 export type TaskName =
   | 'stage'
+  | 'stageNew'
+  | 'commitStaged'
   | 'verify'
   | 'commit'
   | 'hash'
@@ -48,11 +50,14 @@ export type RunState = typeof RUN | typeof PAUSE | typeof CANCEL | typeof STOP;
 
 interface Pending {
   message: TaskMessage;
-  done: (result: never) => void;
+  done: (outcome: never) => void;
   fail: (error: Error) => void;
+  /** Only this worker may take it. */
+  on: number | undefined;
 }
 
 interface Slot {
+  id: number;
   worker: Worker;
   busy: Pending | undefined;
   holding: string;
@@ -66,6 +71,7 @@ export class WorkerPool {
   private readonly state: Int32Array;
   private readonly bytes: BigInt64Array;
   private nextId = 1;
+  private nextSlot = 1;
   private closed = false;
 
   constructor(data: Omit<WorkerData, 'shared'>, size: number) {
@@ -77,9 +83,34 @@ export class WorkerPool {
   }
 
   /** Runs a task on the next free worker; starts another worker while all are busy and there is room. */
-  run<T extends TaskName>(task: T, ...args: TaskArguments<T>): Promise<ReturnType<Transfer[T]>> {
+  async run<T extends TaskName>(task: T, ...args: TaskArguments<T>): Promise<ReturnType<WorkerTransfer[T]>> {
+    return (await this.enqueue(undefined, task, args)).result;
+  }
+
+  /** The same, and tells which worker it was. */
+  runSomewhere<T extends TaskName>(
+    task: T,
+    ...args: TaskArguments<T>
+  ): Promise<{ result: ReturnType<WorkerTransfer[T]>; on: number }> {
+    return this.enqueue(undefined, task, args);
+  }
+
+  /** Runs a task on the worker that `runSomewhere` named. */
+  async runOn<T extends TaskName>(
+    on: number,
+    task: T,
+    ...args: TaskArguments<T>
+  ): Promise<ReturnType<WorkerTransfer[T]>> {
+    return (await this.enqueue(on, task, args)).result;
+  }
+
+  private enqueue<T extends TaskName>(
+    on: number | undefined,
+    task: T,
+    args: unknown[],
+  ): Promise<{ result: ReturnType<WorkerTransfer[T]>; on: number }> {
     return new Promise((done, fail) => {
-      this.waiting.push({ message: { id: this.nextId++, task, args }, done: done as Pending['done'], fail });
+      this.waiting.push({ message: { id: this.nextId++, task, args }, done: done as Pending['done'], fail, on });
       this.dispatch();
     });
   }
@@ -110,15 +141,31 @@ export class WorkerPool {
   }
 
   private dispatch(): void {
-    while (this.waiting.length > 0) {
-      let slot = this.slots.find((one) => !one.busy);
-      if (!slot && this.slots.length < this.size) slot = this.start();
-      if (!slot) return;
-      const next = this.waiting.shift() as Pending;
-      slot.busy = next;
-      // JSON text crosses threads in less than half the time that the same objects take to be cloned.
-      slot.worker.postMessage(JSON.stringify(next.message));
+    for (let at = 0; at < this.waiting.length; ) {
+      const next = this.waiting[at] as Pending;
+      const slot = this.slotFor(next);
+      if (slot === undefined) {
+        at += 1;
+        continue;
+      }
+      this.waiting.splice(at, 1);
+      if (slot === null) next.fail(new Error('the worker thread that began this has ended'));
+      else {
+        slot.busy = next;
+        slot.worker.postMessage(JSON.stringify(next.message));
+      }
     }
+  }
+
+  /** Undefined: none is free; null: the one that has to do it is gone. */
+  private slotFor({ on }: Pending): Slot | null | undefined {
+    if (on !== undefined) {
+      const wanted = this.slots.find(({ id }) => id === on);
+      if (!wanted) return null;
+      return wanted.busy ? undefined : wanted;
+    }
+    const free = this.slots.find((one) => !one.busy);
+    return free ?? (this.slots.length < this.size ? this.start() : undefined);
   }
 
   private start(): Slot {
@@ -130,7 +177,7 @@ export class WorkerPool {
       trackUnmanagedFds: false,
       resourceLimits: { maxYoungGenerationSizeMb: 16 },
     });
-    const slot: Slot = { worker, busy: undefined, holding: '' };
+    const slot: Slot = { id: this.nextSlot++, worker, busy: undefined, holding: '' };
     worker.on('message', (text: string) => this.receive(slot, JSON.parse(text) as WorkerReply));
     worker.on('error', (error) => this.lose(slot, error));
     worker.on('exit', () => this.lose(slot, new Error('a worker thread ended')));
@@ -147,7 +194,7 @@ export class WorkerPool {
     slot.busy = undefined;
     slot.holding = '';
     if ('error' in reply) finished?.fail(Object.assign(new Error(reply.error.message), { code: reply.error.code }));
-    else finished?.done(reply.result as never);
+    else finished?.done({ result: reply.result, on: slot.id } as never);
     this.dispatch();
   }
 
@@ -163,7 +210,10 @@ export class WorkerPool {
 
 /** Functions do not travel: `remove` takes its junk list from the worker's data, `hash` the name of its algorithm. */
 type TaskArguments<T extends TaskName> = T extends 'remove'
-  ? [Parameters<Transfer['remove']>[0]]
+  ? [Parameters<WorkerTransfer['remove']>[0]]
   : T extends 'hash'
-    ? [...side: Parameters<Transfer['hash']> extends [infer S, infer I, unknown] ? [S, I] : never, algorithm: Algorithm]
-    : Parameters<Transfer[T]>;
+    ? [
+        ...side: Parameters<WorkerTransfer['hash']> extends [infer S, infer I, unknown] ? [S, I] : never,
+        algorithm: Algorithm,
+      ]
+    : Parameters<WorkerTransfer[T]>;
