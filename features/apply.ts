@@ -61,7 +61,7 @@ export async function applyPlan(task: ApplyTask, ctx: Context): Promise<void> {
 
 // --- internal ---
 
-/** Several times the coarsest clock tick of a kernel: times on ns filesystems move in ticks. */
+/** The coarsest clock tick of a kernel (HZ=100): times on filesystems with nanoseconds move in ticks. */
 const TICK_NS = 10_000_000;
 
 class Run {
@@ -422,7 +422,8 @@ class Run {
   private isRacy(entry: 'f' | 'd' | 'l', path: string, masterFacts: string, lookedAt: number): '' | 'racy' {
     if (entry !== 'f') return '';
     const { mtime_granularity_ns, stable_ids } = this.task.pair.masterTraits;
-    const margin = (2 * Math.max(mtime_granularity_ns, TICK_NS)) / 1e6;
+    // ctime moves in ticks of the kernel's clock; mtime, where there is nothing else, is taken twice as coarsely.
+    const margin = (stable_ids ? TICK_NS : 2 * Math.max(mtime_granularity_ns, TICK_NS)) / 1e6;
     const { ctimeMs, mtimeMs } = new Entry(masterFacts, path);
     const changedAt = stable_ids ? ctimeMs : mtimeMs;
     // A date far in the future says nothing about now: a camera's clock was wrong.

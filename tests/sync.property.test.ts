@@ -150,7 +150,12 @@ test('no content that was ever on the Backup is lost; runs end, settle, and leav
           if (result.conflicts_detected === 0 && remove) {
             assert.equal(treeOf(pair.backup), treeOf(pair.master), 'without conflicts both sides are equal');
             const rest = (await pair.plan({ options: { on_master_delete: 'trash' } })).actions;
-            assert.equal(rest, [], 'applying twice is applying once');
+            // What was written in the very tick of the look has its content confirmed once more.
+            assert.equal(
+              rest.filter(({ kind }) => kind !== 'adopt'),
+              [],
+              'applying twice is applying once',
+            );
           } else {
             const backupBefore = treeOf(pair.backup);
             const again = await pair.sync({ options });
