@@ -391,7 +391,7 @@ function fillTimes({ seconds, nanoseconds }: Time): void {
   }
 }
 
-/** Node 20 takes negative seconds for now, but not negative dates. */
+/** Node 20 reads negative seconds as the current time; negative dates it takes as they are. */
 function nodeTime({ seconds, nanoseconds }: Time): number | Date {
   return seconds < 0 ? new Date(seconds * 1000 + nanoseconds / 1e6) : seconds + nanoseconds / 1e9;
 }

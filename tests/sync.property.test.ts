@@ -138,6 +138,8 @@ test('no content that was ever on the Backup is lost; runs end, settle, and leav
         for (const { master, backup, remove, checksum } of all) {
           apply(pair.master, master);
           apply(pair.backup, backup);
+          // Past the clock's tick: what was written within it is rightly compared once more.
+          await new Promise((done) => setTimeout(done, 40));
           const before = contentsOn(pair.backup);
           const masterBefore = treeOf(pair.master);
           const options = { on_master_delete: remove ? ('trash' as const) : ('ask' as const), checksum };
