@@ -14,6 +14,7 @@ import {
   parseSize,
   plural,
 } from '../shared/format.ts';
+import './helpers/property.ts';
 
 const test = suite('format');
 

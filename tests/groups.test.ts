@@ -48,6 +48,7 @@ import { TandemError } from '../shared/errors.ts';
 import type { TandemEvent } from '../shared/events.ts';
 import { editGroups } from '../shared/groups-file.ts';
 import { OPTIONS } from '../shared/options.ts';
+import './helpers/property.ts';
 
 const test = suite('groups');
 const TB = 1_000_000_000_000;

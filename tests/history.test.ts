@@ -22,6 +22,7 @@ import { TandemError } from '../shared/errors.ts';
 import type { Paint } from '../shared/feature.ts';
 import { thisProcess } from '../shared/machine.ts';
 import { MIGRATIONS } from '../shared/schema.ts';
+import './helpers/property.ts';
 
 const GROUP = '550e8400-e29b-41d4-a716-446655440000';
 const plain: Paint = (_style, text) => text;

@@ -14,6 +14,7 @@ import {
   pathKey,
   relPath,
 } from '../shared/paths.ts';
+import './helpers/property.ts';
 
 const test = suite('paths');
 

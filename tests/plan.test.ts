@@ -13,6 +13,7 @@ import { Filter, presetPatterns } from '../shared/filters.ts';
 import { nameProblem } from '../shared/paths.ts';
 import { differences, edit, refusal, snapshotOf, type TestPair, versionsOf, withPair } from './helpers/pair.ts';
 import { treeOf } from './helpers/world.ts';
+import './helpers/property.ts';
 
 const test = suite('plan');
 

@@ -3,6 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Action, type Evidence, type Recorded, type Rules, reconcile, sortPaths } from '../features/reconcile.ts';
 import { Entry } from '../shared/listing.ts';
+import './helpers/property.ts';
 
 const side = { filesystem: 'ext4', granularity: 1, stable: true };
 const rules: Rules = {

@@ -22,9 +22,9 @@ import { alwaysExcluded, mountsBelow, type Scan, type ScanRequest, scanTree, wal
 import { closeFolder, openRoot } from '../shared/syscalls.ts';
 import { removeBelow, skipped } from './helpers/drives.ts';
 import { withPair } from './helpers/pair.ts';
+import './helpers/property.ts';
 
 const test = suite('scan');
-fc.configureGlobal({ includeErrorInReport: true });
 
 async function withFolder(work: (root: string) => Promise<void> | void): Promise<void> {
   const root = mkdtempSync(join(tmpdir(), 'tandem-scan-'));

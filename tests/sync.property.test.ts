@@ -19,9 +19,9 @@ import * as assert from 'uvu/assert';
 import { errnoOf } from '../shared/errors.ts';
 import { age, type TestPair, withPair } from './helpers/pair.ts';
 import { treeOf } from './helpers/world.ts';
+import './helpers/property.ts';
 
 const test = suite('sync properties');
-fc.configureGlobal({ includeErrorInReport: true });
 
 /** Few names, so that edits meet: as files, as folders, as links, with a newline in one. */
 const name = fc.constantFrom('a', 'b', 'A', 'n\nl', 'é');
@@ -59,28 +59,26 @@ const round = fc.record({
 function apply(root: string, edits: readonly Edit[]): void {
   for (const one of edits) {
     const full = join(root, one.path);
-    try {
-      if (one.kind === 'remove') rmSync(full, { recursive: true, force: true });
-      else if (one.kind === 'folder') mkdirSync(full, { recursive: true });
-      else {
-        // A parent that is a file or a link gives way: that is how types change.
-        for (let at = dirname(one.path); at !== '.'; at = dirname(at)) {
-          const stat = lstatSync(join(root, at), { throwIfNoEntry: false });
-          if (stat && !stat.isDirectory()) rmSync(join(root, at));
-        }
-        mkdirSync(dirname(full), { recursive: true });
-        rmSync(full, { recursive: true, force: true });
-        if (one.kind === 'link') symlinkSync(one.target, full);
-        else {
-          writeFileSync(full, one.content);
-          utimesSync(full, one.mtime * 1e8, one.mtime * 1e8);
-        }
-      }
-    } catch (error) {
-      if (!['ENOTDIR', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    // A parent that is a file or a link gives way: that is how types change, and no edit leaves the drive.
+    const parts = one.path.split('/');
+    for (let count = 1; count < parts.length; count += 1) clear(join(root, ...parts.slice(0, count)));
+    if (one.kind === 'folder') clear(full);
+    else rmSync(full, { recursive: true, force: true });
+    if (one.kind === 'remove') continue;
+    mkdirSync(one.kind === 'folder' ? full : dirname(full), { recursive: true });
+    if (one.kind === 'link') symlinkSync(one.target, full);
+    if (one.kind === 'write') {
+      writeFileSync(full, one.content);
+      utimesSync(full, one.mtime * 1e8, one.mtime * 1e8);
     }
   }
   age(root);
+}
+
+/** Removes what is no folder. */
+function clear(path: string): void {
+  const stat = lookAt(path);
+  if (stat && !stat.isDirectory()) rmSync(path);
 }
 
 /** Contents of files and targets of links that are to be found anywhere on the drive, the trash included. */

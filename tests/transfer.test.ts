@@ -35,9 +35,9 @@ import { Transfer } from '../shared/transfer.ts';
 import { REPOSITORY } from './helpers/cli.ts';
 import { removeBelow } from './helpers/drives.ts';
 import { type World, world } from './helpers/world.ts';
+import './helpers/property.ts';
 
 const test = suite('transfer');
-fc.configureGlobal({ includeErrorInReport: true });
 
 interface Bench {
   root: string;
