@@ -3,33 +3,33 @@
  * batch is written to partials, flushed, put in place, flushed and only then recorded; before each batch both drives
  * prove once more that they are the right ones and that the lock is ours. What fails is reported path by path.
  */
-import { makeRow } from '../shared/baseline.ts';
-import { BATCH_FILES, Batches, chunk, groupBySize } from '../shared/batches.ts';
+import { BATCH_FILES, Batches, chunk, GROUP_FILES, groupBySize } from '../shared/batches.ts';
+import { SHORT } from '../shared/bulk-transfer.ts';
 import type { Context } from '../shared/context.ts';
-import type { Phase, Progress } from '../shared/events.ts';
-import { putInPlace, type Staged, stageGroup } from '../shared/handover.ts';
+import type { Phase } from '../shared/events.ts';
 import { Entry, sameInode } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
-import { RateMeter } from '../shared/meter.ts';
 import { depthOf, parentOf } from '../shared/paths.ts';
 import { partialFolder, removeTree } from '../shared/recover.ts';
+import { type ClockRules, isRacy, makeRow } from '../shared/rows.ts';
 import type { SyncStatistics } from '../shared/statistics.ts';
 import { isFuse } from '../shared/store.ts';
 import { statAt } from '../shared/syscalls.ts';
-import type { ExpectedItem, StageItem, StageResult } from '../shared/tasks.ts';
-import { CANCEL, PAUSE, RUN, STOP, type WorkerPool } from '../shared/workers.ts';
+import type { CommitItem, ExpectedItem, Outcome, StageItem, StageResult } from '../shared/tasks.ts';
+import type { WorkerPool } from '../shared/workers.ts';
+import { type BulkHost, copyNewFiles } from './bulk.ts';
+import { type Counts, RunControl } from './control.ts';
 import {
   type BaselineRow,
-  type Control,
   type FileAction,
   readBaseline,
   recordActions,
-  reportProgress,
   writeBaseline,
+  writeCopied,
 } from './history.ts';
 import type { Plan } from './plan.ts';
 import type { Action } from './reconcile.ts';
-import { assertIdentity, type OpenPair, workerCount, workersOf } from './session.ts';
+import { assertIdentity, masterClock, type OpenPair, workerCount, workersOf } from './session.ts';
 
 export interface ApplyTask {
   plan: Plan;
@@ -61,8 +61,12 @@ export async function applyPlan(task: ApplyTask, ctx: Context): Promise<void> {
 
 // --- internal ---
 
-/** The coarsest clock tick of a kernel (HZ=100): times on filesystems with nanoseconds move in ticks. */
-const TICK_NS = 10_000_000;
+interface Staged {
+  item: StageItem;
+  result: StageResult;
+  /** Milliseconds since 1970, before the source was opened. */
+  startedAt: number;
+}
 
 class Run {
   private readonly statistics: SyncStatistics;
@@ -72,20 +76,18 @@ class Run {
   private readonly lanes: number;
   private readonly touched = new Set<string>();
   private readonly failedLinks: StageItem[] = [];
+  /** New files that changed while they were copied. */
+  private readonly changed: Action[] = [];
+  private readonly clock: ClockRules;
   /** First names of files that get further names in this run. */
   private readonly linkTargets: ReadonlySet<string>;
   /** Records, made or used in this run, of files with several names. */
   private readonly linked = new Map<string, BaselineRow>();
-  private timer: NodeJS.Timeout | undefined;
   private phase: Phase = 'prepare';
   private filesDone = 0;
   private seq = 0;
   private actionSeq = 0;
-  private readonly meter = new RateMeter();
-  /** What comparing had read before the first copy. */
-  private readonly readBefore: number;
-  private control: Control = '';
-  private reporting = false;
+  private readonly control: RunControl;
 
   constructor(task: ApplyTask, ctx: Context) {
     this.task = task;
@@ -93,16 +95,19 @@ class Run {
     const { options } = task.plan;
     this.lanes = workerCount(options);
     this.pool = workersOf(task.pair, task.operation, options);
-    this.readBefore = this.pool.bytesMoved;
+    this.control = new RunControl(
+      { operationId: task.operationId, operation: task.operation, target: task.plan.target.name },
+      this.pool,
+      () => this.counts(),
+      ctx,
+    );
     this.linkTargets = new Set(task.plan.actions.flatMap(({ link_to }) => link_to ?? []));
     this.statistics = task.statistics;
+    this.clock = masterClock(task.pair);
   }
 
   async start(): Promise<void> {
-    this.ctx.signal.addEventListener('abort', this.setState);
-    this.ctx.hardSignal.addEventListener('abort', this.setState);
-    this.setState();
-    this.timer = setInterval(() => void this.report(), 250);
+    this.control.begin();
     await this.recordPlanned();
   }
 
@@ -113,7 +118,9 @@ class Run {
     await this.copy(copies.filter(({ entry }) => entry === 'd'));
     await this.makeFolders(of('mkdir'));
     this.phase = 'copy';
-    await this.copy(copies.filter(({ entry, link_to }) => entry !== 'd' && link_to === undefined));
+    const files = copies.filter(({ entry, link_to }) => entry !== 'd' && link_to === undefined);
+    await this.copyNew(files.filter((action) => this.isPlainNew(action)));
+    await this.copy([...files.filter((action) => !this.isPlainNew(action)), ...this.changed]);
     await this.copyLinks(copies.filter(({ link_to }) => link_to !== undefined));
     await this.mirrorMetadata(of('meta').filter(({ entry }) => entry !== 'd'));
     for (const { path } of of('meta').filter(({ entry }) => entry === 'd')) this.touched.add(path);
@@ -126,10 +133,8 @@ class Run {
   }
 
   async end(): Promise<void> {
-    clearInterval(this.timer);
-    this.ctx.signal.removeEventListener('abort', this.setState);
-    this.ctx.hardSignal.removeEventListener('abort', this.setState);
-    if (this.cancelled) this.statistics.cancelled = true;
+    this.control.end();
+    if (this.control.cancelled) this.statistics.cancelled = true;
     try {
       const { pair, operation } = this.task;
       if (statAt(pair.backup.dir, partialFolder(operation)) !== null)
@@ -139,57 +144,17 @@ class Run {
     }
   }
 
-  // --- control and progress ---
-
-  private get cancelled(): boolean {
-    return this.ctx.signal.aborted || this.control === 'cancel' || this.control === 'stop';
-  }
-
-  private get stopped(): boolean {
-    return this.ctx.hardSignal.aborted || this.control === 'stop';
-  }
-
-  private readonly setState = (): void => {
-    this.pool.setState(this.stopped ? STOP : this.cancelled ? CANCEL : this.control === 'pause' ? PAUSE : RUN);
-  };
-
-  private async report(): Promise<void> {
-    if (this.reporting) return;
-    this.reporting = true;
-    try {
-      const progress = this.progress();
-      this.ctx.emit({
-        kind: 'progress',
-        operation_id: this.task.operation,
-        target: this.task.plan.target.name,
-        progress,
-      });
-      this.control = await reportProgress(this.task.operationId, progress, this.ctx);
-      this.setState();
-    } catch (error) {
-      this.ctx.emit({ kind: 'warning', message: `The progress could not be recorded: ${String(error)}` });
-    } finally {
-      this.reporting = false;
-    }
-  }
-
-  private progress(): Progress {
+  private counts(): Counts {
     const { totals } = this.task.plan;
-    const bytes = this.pool.bytesMoved - this.readBefore;
-    const { rate, eta } = this.meter.sample(bytes, totals.bytes - bytes);
+    const { files_copied, files_skipped, files_failed } = this.statistics;
     return {
       phase: this.phase,
       files_done: this.filesDone,
       files_total: totals.files + totals.delete,
-      files_copied: this.statistics.files_copied,
-      files_skipped: this.statistics.files_skipped,
-      files_failed: this.statistics.files_failed,
-      bytes_done: Math.min(bytes, totals.bytes),
+      files_copied,
+      files_skipped,
+      files_failed,
       bytes_total: totals.bytes,
-      rate,
-      eta,
-      current: this.pool.holding,
-      paused: this.control === 'pause',
     };
   }
 
@@ -206,6 +171,54 @@ class Run {
   }
 
   // --- copies ---
+
+  /** A file that nothing on the Backup stands in the way of, and no other name of it will refer to. */
+  private isPlainNew({ kind, entry, backup, path }: Action): boolean {
+    const { strict, plan } = this.task;
+    if (strict || plan.options.verify_checksums === 'checksum') return false;
+    return kind === 'copy' && entry === 'f' && backup === null && !this.linkTargets.has(path);
+  }
+
+  private async copyNew(actions: readonly Action[]): Promise<void> {
+    const first = this.seq + 1;
+    this.seq += actions.length;
+    await copyNewFiles(actions, first, this.bulkHost());
+  }
+
+  private bulkHost(): BulkHost {
+    return {
+      pool: this.pool,
+      lanes: this.lanes,
+      control: this.control,
+      prove: () => this.prove(),
+      staged: (files) => {
+        this.filesDone += files;
+      },
+      setAside: (others) => this.setAside(others),
+      placed: async (files, bytes, folders, rows) => {
+        this.statistics.files_copied += files;
+        this.statistics.bytes_copied += bytes;
+        for (const folder of folders) this.touched.add(folder);
+        const { pairId, plan, operationId } = this.task;
+        const seq = this.actionSeq;
+        this.actionSeq += files;
+        await writeCopied(pairId, plan.target.group_id, operationId, seq, rows, this.ctx);
+      },
+    };
+  }
+
+  /** A changed file is tried once more with all others. */
+  private async setAside(others: readonly { action: Action; outcome: Outcome; message: string }[]): Promise<void> {
+    const notes: FileAction[] = [];
+    for (const { action, outcome, message } of others) {
+      if (outcome === 'changed') this.changed.push(action);
+      else if (outcome === 'conflict') notes.push(this.lateConflict(action.path, message));
+      else if (outcome !== 'stopped') notes.push(this.fail(action.path, message, action.size));
+    }
+    // A pulled drive fails file by file: then the run ends here instead of listing them all.
+    if (others.some(({ outcome }) => outcome === 'failed')) assertIdentity(this.task.pair);
+    await this.note(notes);
+  }
 
   /**
    * Stages on all workers; commits one batch while the next is being staged. A file that changed is tried once more, a
@@ -264,17 +277,16 @@ class Run {
     const batches = new Batches<Staged>((batch) => this.commit(batch, retry));
     let next = 0;
     const lane = async (): Promise<void> => {
-      while (next < groups.length && !this.cancelled) {
+      while (next < groups.length && !this.control.cancelled) {
         const group = (groups[next] as T[]).map(toItem);
         next += 1;
         const startedAt = Date.now();
-        const { results, on } = await stageGroup(this.pool, group);
-        await this.sortStaged(group, results, startedAt, on, batches);
+        await this.sortStaged(group, await this.pool.run('stage', group), startedAt, batches);
         await batches.turn();
       }
     };
     const outcomes = await Promise.allSettled(Array.from({ length: this.lanes }, lane));
-    if (!this.stopped) await batches.finish();
+    if (!this.control.stopped) await batches.finish();
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   }
 
@@ -282,14 +294,13 @@ class Run {
     group: readonly StageItem[],
     results: readonly StageResult[],
     startedAt: number,
-    on: number | undefined,
     batches: Batches<Staged>,
   ): Promise<void> {
     const failed: FileAction[] = [];
     results.forEach((result, index) => {
       const item = group[index] as StageItem;
       if (result.outcome === 'done') {
-        batches.add({ item, result, startedAt, on }, result.bytes);
+        batches.add({ item, result, startedAt }, result.bytes);
         this.filesDone += 1;
       } else if (result.outcome === 'stopped') return;
       else if (item.linkTo !== null) this.failedLinks.push({ ...item, linkTo: null });
@@ -306,7 +317,8 @@ class Run {
     this.prove();
     const good = await this.verifyStaged(batch);
     await this.pool.run('flush');
-    const results = await putInPlace(this.pool, good);
+    const parts = chunk(good.map(commitItem), GROUP_FILES);
+    const results = (await Promise.all(parts.map((part) => this.pool.run('commit', part)))).flat();
     await this.pool.run('flush');
     const rows: BaselineRow[] = [];
     const actions: FileAction[] = [];
@@ -314,7 +326,7 @@ class Run {
       const staged = good[index] as Staged;
       const { path, size, linkTo } = staged.item;
       if (committed.outcome === 'done' && isShort(staged, committed.backupFacts)) {
-        actions.push(this.fail(path, 'the Backup holds fewer bytes than were written', size));
+        actions.push(this.fail(path, SHORT, size));
       } else if (committed.outcome === 'done') {
         const recorded = this.rowOf(staged, committed.backupFacts);
         rows.push(recorded);
@@ -404,7 +416,7 @@ class Run {
       checksum,
       algorithm: checksum === '' ? '' : algorithm,
       target: result.target,
-      doubt: original?.doubt === 'racy' ? 'racy' : this.isRacy(item.kind, item.path, result.masterFacts, startedAt),
+      doubt: original?.doubt === 'racy' ? 'racy' : this.doubt(item.kind, result.masterFacts, startedAt),
     });
   }
 
@@ -414,27 +426,19 @@ class Run {
       checksum: action.checksum ?? '',
       algorithm: action.checksum_algorithm ?? '',
       target: action.target ?? '',
-      doubt: this.isRacy(action.entry, action.path, action.master ?? '', Date.parse(this.task.plan.created_at)),
+      doubt: this.doubt(action.entry, action.master ?? '', Date.parse(this.task.plan.created_at)),
     });
   }
 
-  /** Written so shortly before it was looked at that a later change could carry the same time. */
-  private isRacy(entry: 'f' | 'd' | 'l', path: string, masterFacts: string, lookedAt: number): '' | 'racy' {
-    if (entry !== 'f') return '';
-    const { mtime_granularity_ns, stable_ids } = this.task.pair.masterTraits;
-    // ctime moves in ticks of the kernel's clock; mtime, where there is nothing else, is taken twice as coarsely.
-    const margin = (stable_ids ? TICK_NS : 2 * Math.max(mtime_granularity_ns, TICK_NS)) / 1e6;
-    const { ctimeMs, mtimeMs } = new Entry(masterFacts, path);
-    const changedAt = stable_ids ? ctimeMs : mtimeMs;
-    // A date far in the future says nothing about now: a camera's clock was wrong.
-    return changedAt >= lookedAt - margin && changedAt <= Date.now() + margin ? 'racy' : '';
+  private doubt(entry: Action['entry'], masterFacts: string, lookedAt: number): '' | 'racy' {
+    return entry === 'f' && isRacy(masterFacts, lookedAt, this.clock) ? 'racy' : '';
   }
 
   // --- folders, metadata, deletions ---
 
   private async makeFolders(actions: readonly Action[]): Promise<void> {
     for (const part of chunk(actions, BATCH_FILES)) {
-      if (this.cancelled) return;
+      if (this.control.cancelled) return;
       this.prove();
       const problems = await this.pool.run(
         'makeFolders',
@@ -455,7 +459,7 @@ class Run {
 
   private async mirrorMetadata(actions: readonly Action[]): Promise<void> {
     for (const part of chunk(actions, BATCH_FILES)) {
-      if (this.cancelled) return;
+      if (this.control.cancelled) return;
       this.prove();
       const results = await this.pool.run('copyMetadata', part.map(expected));
       await this.pool.run('flush');
@@ -479,7 +483,7 @@ class Run {
   private async remove(actions: readonly Action[]): Promise<void> {
     const deepestFirst = actions.toReversed();
     for (const part of chunk(deepestFirst, BATCH_FILES)) {
-      if (this.cancelled) return;
+      if (this.control.cancelled) return;
       this.prove();
       const results = await this.pool.run('remove', part.map(expected));
       await this.pool.run('flush');
@@ -583,7 +587,12 @@ function expected({ path, entry, master, backup, backup_shared }: Action): Expec
   };
 }
 
-/** A drive that lies about its capacity keeps names, not bytes. */
+/** Field by field: spreading a hundred thousand objects shows. */
+function commitItem({ item, result }: Staged): CommitItem {
+  const { seq, path, kind, linkTo, linkFacts, backupFacts, backupShared } = item;
+  return { seq, path, kind, linkTo, linkFacts, backupFacts, backupShared, stagedFacts: result.masterFacts };
+}
+
 function isShort({ item, result }: Staged, backupFacts: string): boolean {
   return item.kind === 'f' && item.linkTo === null && new Entry(backupFacts, item.path).size !== result.bytes;
 }

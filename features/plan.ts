@@ -15,6 +15,7 @@ import {
   displayPath,
   isInside,
   isWindowsFamily,
+  type KeyRules,
   nameProblem,
   parentOf,
   type RelPath,
@@ -85,7 +86,7 @@ export async function makePlan(
   requireFolder(pair, target);
   const filter = new Filter(options.filters, ctx.now());
   const pairId = await findPair(pair.masterUuid, pair.backupUuid, ctx);
-  const surveying = survey(pair, target.subpath, filter, pairId, ctx);
+  const surveying = survey(pair, target.subpath, filter, keyRules(pair), pairId, ctx);
   if (pairId === null) foresee();
   const found = await surveying;
   const plan = emptyPlan(pair, target, options, ctx);
@@ -298,6 +299,13 @@ function missingParents(pair: OpenPair, target: SyncTarget, actions: readonly Ac
   return made;
 }
 
+function keyRules({ masterTraits, backupTraits }: OpenPair): KeyRules {
+  return {
+    foldCase: !masterTraits.case_sensitive || !backupTraits.case_sensitive,
+    normalise: masterTraits.normalises || backupTraits.normalises,
+  };
+}
+
 function rulesFor(inputs: Inputs, limited: ReadonlySet<string>): Rules {
   const { pair, options, filter, found, believe } = inputs;
   const unknown = [...found.master.unknown, ...found.backup.unknown].map(({ path }) => path);
@@ -312,10 +320,7 @@ function rulesFor(inputs: Inputs, limited: ReadonlySet<string>): Rules {
     owner: carriesOwner(pair),
     master: sideRules(pair.masterTraits),
     backup: sideRules(pair.backupTraits),
-    keys: {
-      foldCase: !pair.masterTraits.case_sensitive || !pair.backupTraits.case_sensitive,
-      normalise: pair.masterTraits.normalises || pair.backupTraits.normalises,
-    },
+    keys: keyRules(pair),
     frozen: (path) => limited.has(path) || filter.excludesAny(path),
     unknown: (path) => unknown.some((place) => isInside(path, place)),
     holdsOthers: (path) => holdsOthers(pair, path, filter),

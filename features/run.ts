@@ -13,10 +13,12 @@ import { displayPath } from '../shared/paths.ts';
 import { recoverDrive } from '../shared/recover.ts';
 import { noStatistics, type SyncStatistics } from '../shared/statistics.ts';
 import type { DriveRoot } from '../shared/store.ts';
+import { WorkerPool } from '../shared/workers.ts';
 import { applyPlan } from './apply.ts';
+import type { Group } from './groups.ts';
 import { completeOperation, ensurePair, findPair, reportProgress, startOperation } from './history.ts';
 import type { Plan, SyncTarget } from './plan.ts';
-import { type OpenPair, openPair, type SyncOptions } from './session.ts';
+import { type OpenPair, openPair, type SyncOptions, syncOptions, workerCount } from './session.ts';
 
 export interface RunFlags {
   /** Folder of the drives; `''` for everything. */
@@ -50,9 +52,14 @@ export async function runLocked(
   ctx: Context,
   prepare: Prepare,
 ): Promise<SyncResult> {
-  const pair = await openPair(target.group, ctx, false);
+  const early = earlyWorkers(target.group, flags, ctx);
+  const pair = await openPair(target.group, ctx, false).catch(async (error: unknown) => {
+    await (await early)?.close();
+    throw error;
+  });
   const locks: DriveLock[] = [];
   try {
+    pair.workers = await early;
     await lockDrives(pair, flags, locks, ctx);
     const recovered = recoverDrive(pair.backup.dir);
     if (recovered.interrupted.length > 0)
@@ -73,6 +80,13 @@ export async function runLocked(
 
 /** Paths; below that the garbage of planning is not worth a pause. */
 const LARGE_PLAN = 50_000;
+
+/** For drives that were never synced with each other there will be work: threads start while the drives are opened. */
+async function earlyWorkers(group: Group, flags: RunFlags, ctx: Context): Promise<WorkerPool | undefined> {
+  const { master_drive: master, backup_drive: backup } = group;
+  const known = await findPair(master.drive_uuid ?? '', backup.drive_uuid ?? '', ctx).catch(() => null);
+  return known === null ? new WorkerPool(workerCount(syncOptions(group, flags.options ?? {}))).warm() : undefined;
+}
 
 interface Locked {
   pair: OpenPair;

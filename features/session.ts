@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os';
 import type { Context } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
 import { displayPath, timeLimits } from '../shared/paths.ts';
+import { type ClockRules, clockRules } from '../shared/rows.ts';
 import { assertPresent, closeDriveRoot, type DriveRoot, openDriveRoot } from '../shared/store.ts';
 import { hasNative } from '../shared/syscalls.ts';
 import type { TransferSession } from '../shared/tasks.ts';
@@ -33,6 +34,8 @@ export interface OpenPair {
   backupUuid: string;
   /** Started by `workersOf`, shared by all steps of a run. */
   workers: WorkerPool | undefined;
+  /** They know what to work on. */
+  opened: boolean;
   close(): Promise<void>;
 }
 
@@ -66,6 +69,7 @@ export async function openPair(group: Group, ctx: Context, readOnly: boolean): P
       masterUuid: pair.group.master_drive.drive_uuid ?? '',
       backupUuid: pair.group.backup_drive.drive_uuid ?? '',
       workers: undefined,
+      opened: false,
       close: async () => {
         await open.workers?.close();
         close();
@@ -81,11 +85,16 @@ export async function openPair(group: Group, ctx: Context, readOnly: boolean): P
 
 /** The run's worker threads; the first call decides operation and number. */
 export function workersOf(pair: OpenPair, operation: string, options: SyncOptions): WorkerPool {
-  pair.workers ??= new WorkerPool(
-    { session: transferSession(pair, operation), algorithm: options.checksum_algorithm, junk: OS_JUNK },
-    workerCount(options),
-  );
-  return pair.workers;
+  if (!pair.opened) {
+    pair.workers ??= new WorkerPool(workerCount(options));
+    pair.workers.open({
+      transfer: transferSession(pair, operation),
+      algorithm: options.checksum_algorithm,
+      junk: OS_JUNK,
+    });
+    pair.opened = true;
+  }
+  return pair.workers as WorkerPool;
 }
 
 export function workerCount(options: SyncOptions): number {
@@ -133,6 +142,7 @@ function transferSession(pair: OpenPair, operation: string): TransferSession {
     master: pair.master.dir,
     backup: pair.backup.dir,
     masterStable: pair.masterTraits.stable_ids,
+    masterClock: masterClock(pair),
     operation,
     owner: carriesOwner(pair),
     traits: {
@@ -144,6 +154,11 @@ function transferSession(pair: OpenPair, operation: string): TransferSession {
       maxTime,
     },
   };
+}
+
+/** How finely the Master dates changes. */
+export function masterClock({ masterTraits }: OpenPair): ClockRules {
+  return clockRules(masterTraits.stable_ids, masterTraits.mtime_granularity_ns);
 }
 
 /** Names of operating systems' litter: it may go to the trash with its folder. */

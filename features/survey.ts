@@ -22,6 +22,8 @@ export interface Survey {
   masterFiles: number;
   /** Everything is as recorded. */
   unchanged: boolean;
+  /** Of a pair that was never synced: both sides, taken in while they were listed. */
+  gathered: { master: Gathered; backup: Gathered } | null;
 }
 
 /** @param pairId of the recorded pair; null: never synced. */
@@ -29,18 +31,21 @@ export async function survey(
   pair: OpenPair,
   subpath: string,
   filter: Filter,
+  keys: KeyRules,
   pairId: number | null,
   ctx: Context,
 ): Promise<Survey> {
-  const look = async (side: Side, root: DriveRoot, traits: Traits): Promise<{ scan: Scan; totals: Totals }> => {
+  const look = async (side: Side, root: DriveRoot, traits: Traits): Promise<Look> => {
     let totals = new Totals(side, filter);
+    let gathered = new Gathered(side, filter, keys, NO_RECORDS);
     const begin = (): ((bytes: Buffer) => number) => {
       totals = new Totals(side, filter);
-      return pairId === null ? (bytes) => bytes.length : (bytes) => totals.take(bytes);
+      gathered = new Gathered(side, filter, keys, NO_RECORDS);
+      return pairId === null ? (bytes) => gathered.take(bytes) : (bytes) => totals.take(bytes);
     };
     const request = { root: root.dir, subpath, stable: traits.stable_ids, mounts: mountsBelow(root.mountPath) };
     const scan = await scanTree(request, begin, ctx.signal);
-    return { scan, totals };
+    return { scan, totals, gathered };
   };
   const [master, backup, recorded] = await Promise.all([
     look('master', pair.master, pair.masterTraits),
@@ -51,7 +56,13 @@ export async function survey(
   const known = master.scan.unknown.length === 0 && backup.scan.unknown.length === 0;
   const unchanged =
     known && recorded !== undefined && recorded.doubtful === 0 && sameTotals(master.totals, backup.totals, recorded);
-  return { master: master.scan, backup: backup.scan, masterFiles: master.totals.files, unchanged };
+  return {
+    master: master.scan,
+    backup: backup.scan,
+    masterFiles: master.totals.files,
+    unchanged,
+    gathered: pairId === null ? { master: master.gathered, backup: backup.gathered } : null,
+  };
 }
 
 /** The paths that reconcile has to decide; keyed by `keyOf`. */
@@ -75,37 +86,106 @@ export function openTrees(
   keys: KeyRules,
   believe: boolean,
 ): OpenTrees {
-  const trees: OpenTrees = {
-    baseline: new Map(),
-    master: new Map(),
-    backup: new Map(),
-    equal: 0,
-    links: new Map(),
-    problems: [],
+  const baseline = new Map(rows.map((row) => [keyOf(row.path, keys), row]));
+  const records = { baseline, believe };
+  const { master, backup } = found.gathered ?? {
+    master: new Gathered('master', filter, keys, records),
+    backup: new Gathered('backup', filter, keys, records),
   };
-  for (const row of rows) trees.baseline.set(keyOf(row.path, keys), row);
-  const settled = new Map<string, number>();
-  const shared = new Set<string>();
-  collect(trees, 'master', found.master.bytes, filter, keys, believe, settled, shared);
-  collect(trees, 'backup', found.backup.bytes, filter, keys, believe, settled, shared);
-  for (const [key, sides] of settled) {
-    const row = trees.baseline.get(key) as BaselineRow;
-    if (sides === BOTH) {
-      trees.baseline.delete(key);
+  if (!found.gathered) {
+    master.take(found.master.bytes);
+    backup.take(found.backup.bytes);
+  }
+  const trees: OpenTrees = {
+    baseline,
+    master: master.entries,
+    backup: backup.entries,
+    equal: 0,
+    links: master.links,
+    problems: [...master.problems, ...backup.problems],
+  };
+  for (const key of master.settled) {
+    const row = baseline.get(key) as BaselineRow;
+    if (backup.settled.delete(key)) {
+      baseline.delete(key);
       if (!row.master_facts.startsWith('d')) trees.equal += 1;
-    } else if (sides === MASTER)
-      trees.master.set(key, new Entry(row.master_facts, row.path, 1, UNKNOWN, row.link_target));
-    else
-      trees.backup.set(key, new Entry(row.backup_facts, row.path, shared.has(key) ? 2 : 1, UNKNOWN, row.link_target));
+    } else trees.master.set(key, new Entry(row.master_facts, row.path, 1, UNKNOWN, row.link_target));
+  }
+  for (const key of backup.settled) {
+    const row = baseline.get(key) as BaselineRow;
+    trees.backup.set(
+      key,
+      new Entry(row.backup_facts, row.path, backup.shared.has(key) ? 2 : 1, UNKNOWN, row.link_target),
+    );
   }
   return trees;
 }
 
+/** One side's entries, without those that are exactly as recorded. */
+class Gathered {
+  readonly entries = new Map<string, Entry>();
+  /** Keys of what is as recorded on this side. */
+  readonly settled = new Set<string>();
+  /** The Master's paths by inode, where a file has several names. */
+  readonly links = new Map<string, string[]>();
+  /** Keys of the Backup's files with several names. */
+  readonly shared = new Set<string>();
+  readonly problems: Problem[] = [];
+  private readonly side: Side;
+  private readonly keys: KeyRules;
+  private readonly records: Records;
+  private readonly included: Included;
+
+  constructor(side: Side, filter: Filter, keys: KeyRules, records: Records) {
+    this.side = side;
+    this.keys = keys;
+    this.records = records;
+    this.included = new Included(filter);
+  }
+
+  /** Takes the whole records at the start of `bytes`; returns their length. */
+  take(bytes: Buffer): number {
+    return this.included.each(bytes, (view) => this.add(bytes, view));
+  }
+
+  private add(bytes: Buffer, view: RecordView): void {
+    const path = bytes.toString('utf8', view.pathStart, view.pathEnd);
+    const key = keyOf(path, this.keys);
+    if (hasSeveralNames(bytes, view)) {
+      if (this.side === 'master') noteLink(this.links, bytes, view, path);
+      else this.shared.add(key);
+    }
+    if (this.entries.has(key) || this.settled.has(key)) {
+      this.problems.push({
+        path,
+        message: `differs only in spelling from another name beside it, and one of the drives takes both for one`,
+      });
+      return;
+    }
+    const { baseline, believe } = this.records;
+    const row = baseline.get(key);
+    if (believe && row?.doubt === '' && row.path === path && isAsRecorded(row, this.side, bytes, view))
+      this.settled.add(key);
+    else this.entries.set(key, entryAt(bytes, view, path));
+  }
+}
+
 // --- internal ---
 
-const MASTER = 1;
-const BACKUP = 2;
-const BOTH = 3;
+interface Look {
+  scan: Scan;
+  totals: Totals;
+  gathered: Gathered;
+}
+
+interface Records {
+  baseline: ReadonlyMap<string, BaselineRow>;
+  /** Equal facts settle a path. */
+  believe: boolean;
+}
+
+const NO_RECORDS: Records = { baseline: new Map(), believe: true };
+
 /** Blocks of an entry that was rebuilt from its record. */
 const UNKNOWN = -1;
 
@@ -171,42 +251,6 @@ class Included {
       this.skipped = Buffer.concat([bytes.subarray(view.pathStart, view.pathEnd), Buffer.from('/')]);
     return excluded;
   }
-}
-
-function collect(
-  trees: OpenTrees,
-  side: Side,
-  bytes: Buffer,
-  filter: Filter,
-  keys: KeyRules,
-  believe: boolean,
-  settled: Map<string, number>,
-  shared: Set<string>,
-): void {
-  const mark = side === 'master' ? MASTER : BACKUP;
-  const entries = trees[side];
-  new Included(filter).each(bytes, (view) => {
-    const path = bytes.toString('utf8', view.pathStart, view.pathEnd);
-    const key = keyOf(path, keys);
-    if (hasSeveralNames(bytes, view)) {
-      if (side === 'master') noteLink(trees.links, bytes, view, path);
-      else shared.add(key);
-    }
-    const sides = settled.get(key) ?? 0;
-    if (entries.has(key) || (sides & mark) !== 0) {
-      trees.problems.push({
-        path,
-        message: `differs only in spelling from another name beside it, and one of the drives takes both for one`,
-      });
-      return;
-    }
-    const row = trees.baseline.get(key);
-    if (believe && row?.doubt === '' && row.path === path && isAsRecorded(row, side, bytes, view)) {
-      settled.set(key, sides | mark);
-      return;
-    }
-    entries.set(key, entryAt(bytes, view, path));
-  });
 }
 
 function isAsRecorded(row: BaselineRow, side: Side, bytes: Buffer, view: RecordView): boolean {

@@ -5,59 +5,11 @@
 import type { Context } from './context.ts';
 import { fieldsOf, type SqlValue, storable, writePacked } from './db.ts';
 import { TandemError } from './errors.ts';
-import { Entry, rowChecks } from './listing.ts';
+import { Entry } from './listing.ts';
 import { displayPath } from './paths.ts';
+import { type BaselineRow, ROW_FIELDS, type RowTuple, rowOfTuple, rowTuple } from './rows.ts';
 
-export interface BaselineRow {
-  /** From the drive's root. */
-  path: string;
-  size: number;
-  /** Hex; empty when the row was adopted by size and mtime and the content was not read yet. */
-  checksum: string;
-  checksum_algorithm: string;
-  /** Facts of a listing (shared/listing.ts) as they were when both sides agreed. */
-  master_facts: string;
-  backup_facts: string;
-  link_target: string;
-  stored_name: string;
-  /** `pending`: not yet covered by a flush; `racy`: written within the clock's granule. Either: compare the content. */
-  doubt: '' | 'pending' | 'racy';
-  /** Unsigned 32-bit hashes. */
-  check_a: number;
-  check_b: number;
-}
-
-export interface RowExtras {
-  checksum?: string;
-  algorithm?: string;
-  /** Of a symbolic link. */
-  target?: string;
-  doubt?: '' | 'racy';
-}
-
-/** The record of a path that both sides agree on, with its checks. */
-export function makeRow(
-  path: string,
-  size: number,
-  masterFacts: string,
-  backupFacts: string,
-  extras: RowExtras,
-): BaselineRow {
-  const { a, b } = rowChecks(path, extras.target ?? '', masterFacts, backupFacts);
-  return {
-    path,
-    size,
-    checksum: extras.checksum ?? '',
-    checksum_algorithm: extras.algorithm ?? '',
-    master_facts: masterFacts,
-    backup_facts: backupFacts,
-    link_target: extras.target ?? '',
-    stored_name: '',
-    doubt: extras.doubt ?? '',
-    check_a: a,
-    check_b: b,
-  };
-}
+export type { BaselineRow } from './rows.ts';
 
 /** The pair's number, or null when these two drives were never synced with each other here. Writes nothing. */
 export async function findPair(masterUuid: string, backupUuid: string, ctx: Context): Promise<number | null> {
@@ -103,7 +55,7 @@ export async function readBaseline(pairId: number, subpath: string, ctx: Context
         (SELECT * FROM file_sync_history WHERE pair_id = ?1 AND ${condition} ORDER BY relative_path LIMIT 20000)`,
       [pairId, ...bounds],
     );
-    for (const row of JSON.parse(page?.rows ?? '[]') as BaselineTuple[]) found.push(baselineRow(row));
+    for (const row of JSON.parse(page?.rows ?? '[]') as RowTuple[]) found.push(rowOfTuple(row));
     return page?.last ?? null;
   };
   await read('relative_path = ?2', [subpath]);
@@ -139,12 +91,32 @@ export async function writeBaseline(
   await db.transaction(async () => {
     await writePacked(db, remove, [pairId], removed);
     const fixed = [pairId, groupId, operationType, ctx.now().toISOString()];
-    await writePacked(
-      db,
-      UPSERT,
-      fixed,
-      rows.map((row) => BASELINE_FIELDS.map((field) => row[field])),
-    );
+    await writePacked(db, UPSERT, fixed, rows.map(rowTuple));
+  });
+}
+
+/**
+ * Records copied files whose rows are JSON already, in the baseline and, numbered from `firstSeq`, in the journal.
+ * @param texts each some rows of shared/rows.ts, joined by commas.
+ */
+export async function writeCopied(
+  pairId: number,
+  groupId: string,
+  operationId: number,
+  firstSeq: number,
+  texts: readonly string[],
+  ctx: Context,
+): Promise<void> {
+  const db = await ctx.db();
+  const journal = `INSERT INTO operation_files (operation_id, seq, path, action, size, status)
+    SELECT ?1, ?2 + key, value ->> 0, 'copy', value ->> 1, 'done' FROM jsonb_each(?3)`;
+  await db.transaction(async () => {
+    let seq = firstSeq;
+    for (const text of texts) {
+      const rows = `[${text}]`;
+      await db.run(UPSERT, [pairId, groupId, 'sync', ctx.now().toISOString(), rows]);
+      seq += (await db.run(journal, [operationId, seq, rows])).changes;
+    }
   });
 }
 
@@ -187,7 +159,7 @@ export async function updateFileRecord(
   const db = await ctx.db();
   const pair = await db.get<{ id: number | null }>('SELECT max(id) AS id FROM pairs WHERE group_id = ?', [groupId]);
   const pairId = pair?.id ?? (await ensurePair(groupId, groupId, groupId, ctx));
-  const row = baselineRow([relativePath, size, 0, 0, 'pending', checksum, 'sha256', '', '', '', '']);
+  const row = rowOfTuple([relativePath, size, 0, 0, 'pending', checksum, 'sha256', '', '', '', '']);
   const gone = operationType === 'delete';
   await writeBaseline(pairId, groupId, operationType, gone ? [] : [row], gone ? [relativePath] : [], ctx);
 }
@@ -201,26 +173,8 @@ interface BaselineChecks {
   doubtful: number;
 }
 
-type BaselineTuple = [
-  string,
-  number,
-  number,
-  number,
-  BaselineRow['doubt'],
-  string,
-  string,
-  string,
-  string,
-  string,
-  string,
-];
-
-const FIELDS =
-  'path size check_a check_b doubt checksum checksum_algorithm master_facts backup_facts link_target stored_name';
-
-const BASELINE_FIELDS = FIELDS.split(' ') as (keyof BaselineRow)[];
 const COLUMN_NAMES: Partial<Record<keyof BaselineRow, string>> = { path: 'relative_path', size: 'file_size' };
-const BASELINE_COLUMNS = BASELINE_FIELDS.map((field) => COLUMN_NAMES[field] ?? field);
+const BASELINE_COLUMNS = ROW_FIELDS.map((field) => COLUMN_NAMES[field] ?? field);
 const ALL_COLUMNS = ['pair_id', 'group_id', 'operation_type', 'last_synced', ...BASELINE_COLUMNS];
 
 // Without the key: setting it, even to itself, writes every index anew.
@@ -230,25 +184,6 @@ const UPSERT = `INSERT INTO file_sync_history (${ALL_COLUMNS.join(', ')})
   SELECT ?1, ?2, ?3, ?4, ${fieldsOf(BASELINE_COLUMNS.length)} FROM jsonb_each(?5) WHERE true
   ON CONFLICT (pair_id, relative_path) DO UPDATE SET
   ${SET_COLUMNS.map((column) => `${column} = excluded.${column}`).join(', ')}`;
-
-function baselineRow(tuple: BaselineTuple): BaselineRow {
-  // Spelt out: a rest or spread element here makes reading 100,000 rows three times slower.
-  const [path, size, check_a, check_b, doubt, checksum, checksum_algorithm, master_facts, backup_facts, link, stored] =
-    tuple;
-  return {
-    path,
-    size,
-    checksum,
-    checksum_algorithm,
-    master_facts,
-    backup_facts,
-    link_target: link,
-    stored_name: stored,
-    doubt,
-    check_a,
-    check_b,
-  };
-}
 
 /** Bounds, both exclusive, of the paths below a folder; any BLOB sorts behind every text. */
 function boundsBelow(subpath: string): [SqlValue, SqlValue] {

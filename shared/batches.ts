@@ -38,6 +38,7 @@ export function chunk<T>(items: readonly T[], size: number): T[][] {
 /** Finished items gather here; a full batch is committed while others are being made, at most two at a time in turn. */
 export class Batches<T> {
   private open: T[] = [];
+  private files = 0;
   private bytes = 0;
   private since = Date.now();
   private running: Promise<void> = Promise.resolve();
@@ -49,15 +50,16 @@ export class Batches<T> {
     this.commit = commit;
   }
 
-  add(item: T, bytes: number): void {
+  add(item: T, bytes: number, files = 1): void {
     this.open.push(item);
+    this.files += files;
     this.bytes += bytes;
   }
 
   /** Begins a commit when the batch is full; waits while two are under way. Throws what a commit threw. */
   async turn(): Promise<void> {
     const old = Date.now() - this.since >= BATCH_MILLISECONDS;
-    if (this.open.length >= BATCH_FILES || this.bytes >= BATCH_BYTES || old) this.begin();
+    if (this.files >= BATCH_FILES || this.bytes >= BATCH_BYTES || old) this.begin();
     if (this.waiting > 1) await this.running;
     if (this.failure) throw this.failure.error;
   }
@@ -70,6 +72,7 @@ export class Batches<T> {
   private begin(): void {
     const batch = this.open;
     this.open = [];
+    this.files = 0;
     this.bytes = 0;
     this.since = Date.now();
     this.waiting += 1;

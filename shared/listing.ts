@@ -65,8 +65,19 @@ export class Entry {
   }
 
   private field(index: number): string {
-    return this.facts.split(' ')[index] ?? '0';
+    return factsField(this.facts, index);
   }
+}
+
+/** One of the fields of facts, counted from 0; `0` beyond the last. */
+export function factsField(facts: string, index: number): string {
+  let start = 0;
+  for (let skipped = 0; skipped < index; skipped += 1) {
+    start = facts.indexOf(' ', start) + 1;
+    if (start === 0) return '0';
+  }
+  const end = facts.indexOf(' ', start);
+  return end < 0 ? facts.slice(start) : facts.slice(start, end);
 }
 
 /** `1700000000.1234567890`: seconds rounded down, also before 1970, as GNU find prints them. */

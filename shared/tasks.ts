@@ -1,4 +1,5 @@
 /** What travels between a run and its worker threads: the drives, the items of work, and what became of each. */
+import type { ClockRules } from './rows.ts';
 import type { Dir, Kind } from './syscalls.ts';
 
 /** What a drive can do, as far as writing is concerned; a subset of its probed traits. */
@@ -17,6 +18,7 @@ export interface TransferSession {
   master: Dir;
   backup: Dir;
   masterStable: boolean;
+  masterClock: ClockRules;
   traits: WriteTraits;
   operation: string;
   /** Restore owner and group: the process may, and the drive keeps them. */
@@ -85,20 +87,23 @@ export interface CommitResult {
   links: number;
 }
 
-/**
- * What `stageNew` says of plain new files, in the order of their paths, in few and long texts: between threads, twenty
- * thousand small objects cost as much as copying their files.
- */
-export interface StagedColumns {
-  /** Of the files that went well, in order: joined by newlines; facts and checksums hold none. */
-  checksums: string;
-  facts: string;
-  bytes: number[];
-  /** The rest, by sequence number. */
-  others: StageResult[];
+/** A file of a group that was not done. */
+export interface Other {
+  seq: number;
+  outcome: Outcome;
+  message: string;
 }
 
-export interface CommittedColumns {
-  facts: string;
-  others: CommitResult[];
+/** What became of a group of new files. */
+export interface StagedGroup {
+  files: number;
+  bytes: number;
+  others: Other[];
+}
+
+export interface PlacedGroup extends StagedGroup {
+  /** Rows of the baseline (shared/rows.ts), as JSON arrays joined by commas. */
+  rows: string;
+  /** Folders that files were put into. */
+  folders: string[];
 }

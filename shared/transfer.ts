@@ -55,7 +55,7 @@ import type {
 const LARGE = 4 * 1024 * 1024;
 
 export class Transfer {
-  private readonly session: TransferSession;
+  protected readonly session: TransferSession;
   private readonly masters: FolderCache;
   private readonly backups: FolderCache;
   private readonly control: Control;
@@ -78,9 +78,9 @@ export class Transfer {
   }
 
   /** Fresh descriptors for a batch: a folder that was moved since is found where it is now. */
-  private begin(): Dir {
+  private begin(partials = partialFolder(this.session.operation)): Dir {
     this.close();
-    return this.backups.makePinned(partialFolder(this.session.operation));
+    return this.backups.makePinned(partials);
   }
 
   private nextItem(path: string): void {
@@ -91,8 +91,9 @@ export class Transfer {
 
   // --- stage ---
 
-  stage(items: readonly StageItem[]): StageResult[] {
-    const partials = this.begin();
+  /** @param folder of the drive for the partials, when it is not the one of all workers. */
+  stage(items: readonly StageItem[], folder?: string): StageResult[] {
+    const partials = this.begin(folder);
     return items.map((item) => {
       if (this.control.cancel()) return stageResult(item, 'stopped', 'cancelled before it was copied');
       this.nextItem(item.path);
@@ -269,8 +270,8 @@ export class Transfer {
 
   // --- commit ---
 
-  commit(items: readonly CommitItem[]): CommitResult[] {
-    const partials = this.begin();
+  commit(items: readonly CommitItem[], folder?: string): CommitResult[] {
+    const partials = this.begin(folder);
     this.announced.clear();
     const records = this.announce(items.filter((item) => this.needsIntent(item)));
     const results = items.map((item) => {

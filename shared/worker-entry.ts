@@ -1,15 +1,26 @@
 /** Inside a worker thread: carries out the tasks of shared/workers.ts one after the other. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { WorkerTransfer } from './columns.ts';
+import { BulkTransfer } from './bulk-transfer.ts';
 import type { Control } from './content.ts';
 import { errnoOf, messageOf } from './errors.ts';
 import { type Algorithm, hasherFactory } from './hash.ts';
-import { CANCEL, PAUSE, STOP, type TaskMessage, type WorkerData, type WorkerReply } from './workers.ts';
+import {
+  CANCEL,
+  isText,
+  PAUSE,
+  packed,
+  STOP,
+  type TaskMessage,
+  unpacked,
+  type WorkerData,
+  type WorkerMessage,
+  type WorkerReply,
+  type WorkerSession,
+} from './workers.ts';
 
 const data = workerData as WorkerData;
 const state = new Int32Array(data.shared, 0, 1);
 const bytes = new BigInt64Array(data.shared, 8, 1);
-const junk = new Set(data.junk);
 let told = 0;
 
 /** Blocks here while the run is paused. */
@@ -34,30 +45,48 @@ const control: Control = {
   },
 };
 
-function reply(message: WorkerReply): void {
-  parentPort?.postMessage(JSON.stringify(message));
+function reply(message: WorkerReply, asIs = false): void {
+  parentPort?.postMessage(packed(message, asIs));
 }
 
-const isJunk = (name: string): boolean => junk.has(name) || name.startsWith('._');
-const ready = hasherFactory(data.algorithm).then((newHasher) => new WorkerTransfer(data.session, newHasher, control));
+interface Open {
+  transfer: BulkTransfer;
+  isJunk(name: string): boolean;
+}
+
+let open: Promise<Open> | undefined;
+
+async function begin({ transfer, algorithm, junk }: WorkerSession): Promise<Open> {
+  const names = new Set(junk);
+  return {
+    transfer: new BulkTransfer(transfer, algorithm, await hasherFactory(algorithm), control),
+    isJunk: (name) => names.has(name) || name.startsWith('._'),
+  };
+}
 
 /** Puts in what cannot be sent to a thread. */
-async function withFunctions(task: TaskMessage['task'], args: unknown[]): Promise<unknown[]> {
+async function withFunctions(task: TaskMessage['task'], args: unknown[], isJunk: Open['isJunk']): Promise<unknown[]> {
   if (task === 'remove') return [args[0], isJunk];
   if (task === 'hash') return [args[0], args[1], await hasherFactory(args[2] as Algorithm)];
   return args;
 }
 
-parentPort?.on('message', async (text: string) => {
-  const { id, task, args } = JSON.parse(text) as TaskMessage;
-  const transfer = await ready;
+async function carryOut({ id, task, args }: TaskMessage): Promise<void> {
+  if (!open) throw new Error('the worker thread has no session yet');
+  const { transfer, isJunk } = await open;
   try {
     const method = transfer[task] as (...values: unknown[]) => unknown;
-    const result = method.apply(transfer, await withFunctions(task, args));
-    reply({ id, result });
+    const result = method.apply(transfer, await withFunctions(task, args, isJunk));
+    reply({ id, result }, isText(task));
   } catch (error) {
     reply({ id, error: { message: messageOf(error), code: errnoOf(error) } });
   } finally {
     transfer.close();
   }
+}
+
+parentPort?.on('message', (sent: string | WorkerMessage) => {
+  const message = unpacked(sent);
+  if ('session' in message) open = begin(message.session);
+  else void carryOut(message);
 });

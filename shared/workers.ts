@@ -1,17 +1,17 @@
 /**
  * The pool of worker threads behind every run: synchronous system calls inside, batches in and out. A task names a method
- * of `WorkerTransfer`; its result is what that method returns. Started only when there is work, once per run.
+ * of `BulkTransfer`; its result is what that method returns. Started only when there is work, once per run.
  */
 import { Worker } from 'node:worker_threads';
-import type { WorkerTransfer } from './columns.ts';
+import type { BulkTransfer } from './bulk-transfer.ts';
 import type { Algorithm } from './hash.ts';
 import type { TransferSession } from './tasks.ts';
 
-/** The methods of WorkerTransfer that a task can name, with their own parameters and results. */
+/** The methods of BulkTransfer that a task can name, with their own parameters and results. */
 export type TaskName =
   | 'stage'
   | 'stageNew'
-  | 'commitStaged'
+  | 'placeNew'
   | 'verify'
   | 'commit'
   | 'hash'
@@ -22,11 +22,16 @@ export type TaskName =
   | 'restat'
   | 'flush';
 
+/** What a thread has from its start. */
 export interface WorkerData {
-  session: TransferSession;
-  algorithm: Algorithm;
   /** Int32[0]: a RunState; BigInt64 at byte 8: bytes moved. */
   shared: SharedArrayBuffer;
+}
+
+/** What all tasks of a run work on. */
+export interface WorkerSession {
+  transfer: TransferSession;
+  algorithm: Algorithm;
   /** Names that may go to the trash with the folder they lie in. */
   junk: readonly string[];
 }
@@ -36,6 +41,8 @@ export interface TaskMessage {
   task: TaskName;
   args: unknown[];
 }
+
+export type WorkerMessage = TaskMessage | { session: WorkerSession };
 
 export type WorkerReply =
   | { id: number; result: unknown }
@@ -66,6 +73,7 @@ interface Slot {
 export class WorkerPool {
   private readonly data: WorkerData;
   private readonly size: number;
+  private session: WorkerSession | undefined;
   private readonly slots: Slot[] = [];
   private readonly waiting: Pending[] = [];
   private readonly state: Int32Array;
@@ -74,16 +82,23 @@ export class WorkerPool {
   private nextSlot = 1;
   private closed = false;
 
-  constructor(data: Omit<WorkerData, 'shared'>, size: number) {
+  /** Takes tasks once it is told what they work on, by `open`. */
+  constructor(size: number) {
     const shared = new SharedArrayBuffer(16);
-    this.data = { ...data, shared };
+    this.data = { shared };
     this.size = size;
     this.state = new Int32Array(shared, 0, 1);
     this.bytes = new BigInt64Array(shared, 8, 1);
   }
 
+  open(session: WorkerSession): void {
+    this.session = session;
+    for (const { worker } of this.slots) worker.postMessage(packed({ session }));
+    this.dispatch();
+  }
+
   /** Runs a task on the next free worker; starts another worker while all are busy and there is room. */
-  async run<T extends TaskName>(task: T, ...args: TaskArguments<T>): Promise<ReturnType<WorkerTransfer[T]>> {
+  async run<T extends TaskName>(task: T, ...args: TaskArguments<T>): Promise<ReturnType<BulkTransfer[T]>> {
     return (await this.enqueue(undefined, task, args)).result;
   }
 
@@ -91,7 +106,7 @@ export class WorkerPool {
   runSomewhere<T extends TaskName>(
     task: T,
     ...args: TaskArguments<T>
-  ): Promise<{ result: ReturnType<WorkerTransfer[T]>; on: number }> {
+  ): Promise<{ result: ReturnType<BulkTransfer[T]>; on: number }> {
     return this.enqueue(undefined, task, args);
   }
 
@@ -100,7 +115,7 @@ export class WorkerPool {
     on: number,
     task: T,
     ...args: TaskArguments<T>
-  ): Promise<ReturnType<WorkerTransfer[T]>> {
+  ): Promise<ReturnType<BulkTransfer[T]>> {
     return (await this.enqueue(on, task, args)).result;
   }
 
@@ -108,7 +123,7 @@ export class WorkerPool {
     on: number | undefined,
     task: T,
     args: unknown[],
-  ): Promise<{ result: ReturnType<WorkerTransfer[T]>; on: number }> {
+  ): Promise<{ result: ReturnType<BulkTransfer[T]>; on: number }> {
     return new Promise((done, fail) => {
       this.waiting.push({ message: { id: this.nextId++, task, args }, done: done as Pending['done'], fail, on });
       this.dispatch();
@@ -135,12 +150,14 @@ export class WorkerPool {
     await Promise.all(this.slots.map((slot) => slot.worker.terminate()));
   }
 
-  /** Starts all workers ahead of their first task, so that their start-up overlaps with the scan. */
-  warm(): void {
+  /** Starts all workers ahead of their first task, so that their start-up overlaps with other work. */
+  warm(): this {
     while (this.slots.length < this.size) this.start();
+    return this;
   }
 
   private dispatch(): void {
+    if (!this.session) return;
     for (let at = 0; at < this.waiting.length; ) {
       const next = this.waiting[at] as Pending;
       const slot = this.slotFor(next);
@@ -152,7 +169,7 @@ export class WorkerPool {
       if (slot === null) next.fail(new Error('the worker thread that began this has ended'));
       else {
         slot.busy = next;
-        slot.worker.postMessage(JSON.stringify(next.message));
+        slot.worker.postMessage(packed(next.message, isText(next.message.task)));
       }
     }
   }
@@ -178,9 +195,10 @@ export class WorkerPool {
       resourceLimits: { maxYoungGenerationSizeMb: 16 },
     });
     const slot: Slot = { id: this.nextSlot++, worker, busy: undefined, holding: '' };
-    worker.on('message', (text: string) => this.receive(slot, JSON.parse(text) as WorkerReply));
+    worker.on('message', (sent: string | WorkerReply) => this.receive(slot, unpacked(sent)));
     worker.on('error', (error) => this.lose(slot, error));
     worker.on('exit', () => this.lose(slot, new Error('a worker thread ended')));
+    if (this.session) worker.postMessage(packed({ session: this.session }));
     this.slots.push(slot);
     return slot;
   }
@@ -208,12 +226,26 @@ export class WorkerPool {
   }
 }
 
+/** One JSON text travels faster between threads than many small objects; what is one long text already goes as it is. */
+export function packed<T extends WorkerMessage | WorkerReply>(message: T, asIs = false): string | T {
+  return asIs ? message : JSON.stringify(message);
+}
+
+export function unpacked<T extends WorkerMessage | WorkerReply>(sent: string | T): T {
+  return typeof sent === 'string' ? (JSON.parse(sent) as T) : sent;
+}
+
+/** Tasks whose arguments and results are long texts. */
+export function isText(task: TaskName): boolean {
+  return task === 'stageNew' || task === 'placeNew';
+}
+
 /** Functions do not travel: `remove` takes its junk list from the worker's data, `hash` the name of its algorithm. */
 type TaskArguments<T extends TaskName> = T extends 'remove'
-  ? [Parameters<WorkerTransfer['remove']>[0]]
+  ? [Parameters<BulkTransfer['remove']>[0]]
   : T extends 'hash'
     ? [
-        ...side: Parameters<WorkerTransfer['hash']> extends [infer S, infer I, unknown] ? [S, I] : never,
+        ...side: Parameters<BulkTransfer['hash']> extends [infer S, infer I, unknown] ? [S, I] : never,
         algorithm: Algorithm,
       ]
-    : Parameters<WorkerTransfer[T]>;
+    : Parameters<BulkTransfer[T]>;

@@ -21,7 +21,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   session: ['detect', 'groups', 'pairs'],
   survey: ['detect', 'history', 'reconcile', 'session'],
   plan: ['detect', 'groups', 'history', 'pairs', 'reconcile', 'session', 'survey'],
-  apply: ['history', 'plan', 'reconcile', 'session'],
+  bulk: ['reconcile'],
+  control: ['history'],
+  apply: ['bulk', 'control', 'history', 'plan', 'reconcile', 'session'],
   run: ['detect', 'groups', 'history', 'reconcile', 'session', 'plan', 'apply'],
   sync: [
     'detect',
@@ -49,7 +51,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
 };
 
 /** Steps of `sync`, and what `groups` stands on: without a command of their own. */
-const WITHOUT_COMMAND = ['pairs', 'reconcile', 'session', 'survey', 'plan', 'apply', 'run'];
+const WITHOUT_COMMAND = ['pairs', 'reconcile', 'session', 'survey', 'plan', 'bulk', 'control', 'apply', 'run'];
 /** What a pure function may work with: neither reads, writes nor asks the clock. */
 const PURE = ['shared/paths.ts', 'shared/listing.ts'];
 const FOLDERS = ['features', 'shared', 'tui', 'config', 'tests', 'docs', 'dist', 'node_modules', '.ci', '.git'];

@@ -477,7 +477,20 @@ table('on a drive without lasting ids, times within its granularity are the same
 
 table('paths come parents first', () => {
   const paths = ['a b', 'a', 'a/z', 'a.txt', 'a/b/c', 'a/b'];
-  assert.equal(sortPaths(paths), ['a', 'a/b', 'a/b/c', 'a/z', 'a b', 'a.txt']);
+  assert.equal(sortPaths(new Set(paths)), ['a', 'a/b', 'a/b/c', 'a/z', 'a b', 'a.txt']);
+});
+
+table('paths sort as if the slash were the lowest of all characters, with or without their folders', () => {
+  const part = fc.constantFrom('a', 'a b', 'a.b', 'B', 'é', '\u0001', 'ab');
+  const path = fc.array(part, { minLength: 1, maxLength: 4 }).map((parts) => parts.join('/'));
+  fc.assert(
+    fc.property(fc.uniqueArray(path, { maxLength: 30 }), (paths) => {
+      const keys = new Map(paths.map((one) => [one.replaceAll('/', '\0'), one]));
+      const expected = [...keys.keys()].sort().map((key) => keys.get(key));
+      assert.equal(sortPaths(new Set(paths)), expected);
+    }),
+    { numRuns: 500 },
+  );
 });
 
 const literal = fc.dictionary(

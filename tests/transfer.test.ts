@@ -76,6 +76,7 @@ async function withBench(
     master: dirs.master,
     backup: dirs.backup,
     masterStable: true,
+    masterClock: { stable: true, margin: 10 },
     operation: 'op',
     owner: true,
     traits,
