@@ -183,7 +183,8 @@ const SET_COLUMNS = ALL_COLUMNS.filter((column) => column !== 'pair_id' && colum
 const UPSERT = `INSERT INTO file_sync_history (${ALL_COLUMNS.join(', ')})
   SELECT ?1, ?2, ?3, ?4, ${fieldsOf(BASELINE_COLUMNS.length)} FROM jsonb_each(?5) WHERE true
   ON CONFLICT (pair_id, relative_path) DO UPDATE SET
-  ${SET_COLUMNS.map((column) => `${column} = excluded.${column}`).join(', ')}`;
+  ${SET_COLUMNS.map((column) => `${column} = excluded.${column}`).join(', ')},
+  master_verified = NULL, backup_verified = NULL`;
 
 /** Bounds, both exclusive, of the paths below a folder; any BLOB sorts behind every text. */
 function boundsBelow(subpath: string): [SqlValue, SqlValue] {

@@ -76,4 +76,29 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     // Holds all that the sums need, so that they never touch the wide rows.
     'CREATE INDEX file_sync_history_checks ON file_sync_history (pair_id, relative_path, check_a, check_b, doubt)',
   ],
+  [
+    // The inbox: one row for each path that waits for a decision; the facts are those that were seen when it was found.
+    `CREATE TABLE conflicts (
+      id INTEGER PRIMARY KEY,
+      pair_id INTEGER NOT NULL REFERENCES pairs (id) ON DELETE CASCADE,
+      group_id TEXT NOT NULL,
+      path TEXT NOT NULL,
+      conflict_type TEXT NOT NULL,
+      reason TEXT NOT NULL,
+      entry TEXT NOT NULL,
+      master_facts TEXT,
+      backup_facts TEXT,
+      detected_at TIMESTAMP NOT NULL,
+      operation_id INTEGER,
+      UNIQUE (pair_id, path)
+    )`,
+    // When its content was last read and found to be as recorded, on both sides apart.
+    'ALTER TABLE file_sync_history ADD COLUMN master_verified TIMESTAMP',
+    'ALTER TABLE file_sync_history ADD COLUMN backup_verified TIMESTAMP',
+    // The rules of the last run that left files out; deletions and replacements count from `acknowledged_at`.
+    "ALTER TABLE pairs ADD COLUMN filters TEXT NOT NULL DEFAULT ''",
+    'ALTER TABLE pairs ADD COLUMN acknowledged_at TIMESTAMP',
+    // Of the state that both drives carry: the last generation this computer wrote or took over.
+    "ALTER TABLE pairs ADD COLUMN generation TEXT NOT NULL DEFAULT ''",
+  ],
 ];
