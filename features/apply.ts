@@ -11,7 +11,7 @@ import { Entry, sameInode } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import { depthOf, parentOf } from '../shared/paths.ts';
 import { partialFolder, removeTree } from '../shared/recover.ts';
-import { type ClockRules, isRacy, makeRow } from '../shared/rows.ts';
+import { type ClockRules, isRacy } from '../shared/rows.ts';
 import type { SyncStatistics } from '../shared/statistics.ts';
 import { isFuse } from '../shared/store.ts';
 import { statAt } from '../shared/syscalls.ts';
@@ -19,16 +19,10 @@ import type { CommitItem, ExpectedItem, Outcome, StageItem, StageResult } from '
 import type { WorkerPool } from '../shared/workers.ts';
 import { type BulkHost, copyNewFiles } from './bulk.ts';
 import { type Counts, RunControl } from './control.ts';
-import {
-  type BaselineRow,
-  type FileAction,
-  readBaseline,
-  recordActions,
-  writeBaseline,
-  writeCopied,
-} from './history.ts';
+import { type BaselineRow, type FileAction, readBaseline } from './history.ts';
 import type { Plan } from './plan.ts';
 import type { Action } from './reconcile.ts';
+import { RunRecord } from './record.ts';
 import { assertIdentity, masterClock, type OpenPair, workerCount, workersOf } from './session.ts';
 
 export interface ApplyTask {
@@ -43,17 +37,23 @@ export interface ApplyTask {
   strict: boolean;
   /** Counted up while the run goes on, so that they are right also when it throws. */
   statistics: SyncStatistics;
+  /** False: what is copied is no agreement of both sides, so the baseline stays as it is. */
+  agrees: boolean;
+  /** Number of the next action in the operation's journal. */
+  firstSeq: number;
 }
 
 /**
  * @throws TandemError when the run must stop: a drive is gone (`drive_missing`), is another one (`guard`), or the lock
  * was taken (`locked`). Everything put in place before is recorded.
+ * @returns number of the next action in the operation's journal.
  */
-export async function applyPlan(task: ApplyTask, ctx: Context): Promise<void> {
+export async function applyPlan(task: ApplyTask, ctx: Context): Promise<number> {
   const run = new Run(task, ctx);
   try {
     await run.start();
     await run.steps();
+    return run.record.nextSeq;
   } finally {
     await run.end();
   }
@@ -86,7 +86,7 @@ class Run {
   private phase: Phase = 'prepare';
   private filesDone = 0;
   private seq = 0;
-  private actionSeq = 0;
+  readonly record: RunRecord;
   private readonly control: RunControl;
 
   constructor(task: ApplyTask, ctx: Context) {
@@ -104,6 +104,12 @@ class Run {
     this.linkTargets = new Set(task.plan.actions.flatMap(({ link_to }) => link_to ?? []));
     this.statistics = task.statistics;
     this.clock = masterClock(task.pair);
+    const { pairId, operationId, agrees, firstSeq } = task;
+    this.record = new RunRecord(
+      { pairId, groupId: task.plan.target.group_id, operationId, reversed: task.pair.reversed, agrees },
+      firstSeq,
+      ctx,
+    );
   }
 
   async start(): Promise<void> {
@@ -173,10 +179,12 @@ class Run {
   // --- copies ---
 
   /** A file that nothing on the Backup stands in the way of, and no other name of it will refer to. */
-  private isPlainNew({ kind, entry, backup, path }: Action): boolean {
+  private isPlainNew({ kind, entry, backup, path, source_path }: Action): boolean {
     const { strict, plan } = this.task;
-    if (strict || plan.options.verify_checksums === 'checksum') return false;
-    return kind === 'copy' && entry === 'f' && backup === null && !this.linkTargets.has(path);
+    if (strict || !this.task.agrees || plan.options.verify_checksums === 'checksum') return false;
+    return (
+      kind === 'copy' && entry === 'f' && backup === null && source_path === undefined && !this.linkTargets.has(path)
+    );
   }
 
   private async copyNew(actions: readonly Action[]): Promise<void> {
@@ -199,10 +207,7 @@ class Run {
         this.statistics.files_copied += files;
         this.statistics.bytes_copied += bytes;
         for (const folder of folders) this.touched.add(folder);
-        const { pairId, plan, operationId } = this.task;
-        const seq = this.actionSeq;
-        this.actionSeq += files;
-        await writeCopied(pairId, plan.target.group_id, operationId, seq, rows, this.ctx);
+        await this.record.copied(files, rows);
       },
     };
   }
@@ -217,7 +222,7 @@ class Run {
     }
     // A pulled drive fails file by file: then the run ends here instead of listing them all.
     if (others.some(({ outcome }) => outcome === 'failed')) assertIdentity(this.task.pair);
-    await this.note(notes);
+    await this.record.note(notes);
   }
 
   /**
@@ -236,7 +241,7 @@ class Run {
     await this.stageAndCommit(work, toItem, retry);
     const again: StageItem[] = [];
     await this.stageAndCommit([...retry, ...this.failedLinks.splice(0)], (item) => item, again);
-    await this.note(again.map((item) => this.fail(item.path, 'changed during copy', item.size)));
+    await this.record.note(again.map((item) => this.fail(item.path, 'changed during copy', item.size)));
   }
 
   /** Further names of files, once the first name is in place and recorded. */
@@ -248,7 +253,8 @@ class Run {
       const known = this.linked.get(first) ?? (await readBaseline(this.task.pairId, first, this.ctx))[0];
       if (known?.path === first) {
         this.linked.set(first, known);
-        items.push({ ...item, linkFacts: { master: known.master_facts, backup: known.backup_facts } });
+        const sides = this.record.sides(known);
+        items.push({ ...item, linkFacts: { master: sides.source, backup: sides.target } });
       } else items.push({ ...item, linkTo: null });
     }
     await this.copyItems(items, (item) => item);
@@ -261,6 +267,7 @@ class Run {
       path: action.path,
       kind: action.entry,
       size: action.size,
+      from: action.source_path,
       linkTo: action.link_to ?? null,
       masterFacts: this.task.strict ? action.master : null,
       backupFacts: action.backup,
@@ -309,7 +316,7 @@ class Run {
     if (failed.length === 0) return;
     // A pulled drive fails file by file: then the run ends here instead of listing them all.
     assertIdentity(this.task.pair);
-    await this.note(failed);
+    await this.record.note(failed);
   }
 
   private async commit(batch: readonly Staged[], retry: StageItem[]): Promise<void> {
@@ -329,7 +336,7 @@ class Run {
         actions.push(this.fail(path, SHORT, size));
       } else if (committed.outcome === 'done') {
         const recorded = this.rowOf(staged, committed.backupFacts);
-        rows.push(recorded);
+        if (staged.item.from === undefined) rows.push(recorded);
         if (linkTo !== null || this.linkTargets.has(path)) this.linked.set(path, recorded);
         actions.push({ path, action: staged.item.backupFacts === null ? 'copy' : 'update', size, status: 'done' });
         this.placed(staged);
@@ -340,7 +347,7 @@ class Run {
       else if (linkTo !== null) this.failedLinks.push({ ...staged.item, linkTo: null });
       else actions.push(this.fail(path, committed.message, size));
     });
-    await this.record(rows, [], actions);
+    await this.record.write(rows, [], actions);
     if (results.some(({ outcome }) => outcome === 'failed')) assertIdentity(this.task.pair);
   }
 
@@ -353,13 +360,12 @@ class Run {
       );
       const rows = part.flatMap((known, index): BaselineRow[] => {
         const now = facts[index] ?? '';
-        if (now === known.backup_facts || !sameInode(now, known.backup_facts)) return [];
+        const { source, target } = this.record.sides(known);
+        if (now === target || !sameInode(now, target)) return [];
         const { checksum, checksum_algorithm: algorithm, doubt, size, path } = known;
-        return [
-          makeRow(path, size, known.master_facts, now, { checksum, algorithm, doubt: doubt === '' ? '' : 'racy' }),
-        ];
+        return [this.record.row(path, size, source, now, { checksum, algorithm, doubt: doubt === '' ? '' : 'racy' })];
       });
-      await this.record(rows, [], []);
+      await this.record.write(rows, [], []);
     }
   }
 
@@ -369,7 +375,7 @@ class Run {
       this.statistics.files_copied += 1;
       this.statistics.bytes_copied += result.bytes;
     }
-    this.touched.add(parentOf(item.path));
+    if (item.from === undefined) this.touched.add(parentOf(item.path));
   }
 
   private lateConflict(path: string, message: string): FileAction {
@@ -403,7 +409,7 @@ class Run {
       .map(({ item }) =>
         this.fail(item.path, 'what was read back from the Backup differs from what was written', item.size),
       );
-    await this.note(failed);
+    await this.record.note(failed);
     return batch.filter(({ item }) => !bad.has(item.seq));
   }
 
@@ -412,7 +418,7 @@ class Run {
     const checksum = original?.checksum ?? result.checksum;
     const algorithm = original?.checksum_algorithm ?? this.task.plan.options.checksum_algorithm;
     const size = item.kind === 'f' ? new Entry(result.masterFacts, item.path).size : 0;
-    return makeRow(item.path, size, result.masterFacts, backupFacts, {
+    return this.record.row(item.path, size, result.masterFacts, backupFacts, {
       checksum,
       algorithm: checksum === '' ? '' : algorithm,
       target: result.target,
@@ -422,7 +428,7 @@ class Run {
 
   /** A path whose content agrees on both sides already, as far as the plan saw. */
   private agreedRow(action: Action, backupFacts: string): BaselineRow {
-    return makeRow(action.path, action.size, action.master ?? '', backupFacts, {
+    return this.record.row(action.path, action.size, action.master ?? '', backupFacts, {
       checksum: action.checksum ?? '',
       algorithm: action.checksum_algorithm ?? '',
       target: action.target ?? '',
@@ -475,7 +481,7 @@ class Run {
         } else if (outcome === 'conflict') notes.push(this.lateConflict(action.path, message));
         else notes.push({ ...this.fail(action.path, message), action: 'meta' });
       });
-      await this.record(rows, [], notes);
+      await this.record.write(rows, [], notes);
     }
   }
 
@@ -505,7 +511,7 @@ class Run {
         else if (outcome === 'failed') notes.push({ ...this.fail(path, message), action: 'delete' });
         else if (outcome === 'changed') this.statistics.problems.push({ path, message });
       });
-      await this.record([], gone, notes);
+      await this.record.write([], gone, notes);
     }
   }
 
@@ -516,8 +522,8 @@ class Run {
     if (files.length > 0) await this.pool.run('flush');
     const rows = files.map((action) => this.agreedRow(action, action.backup ?? ''));
     const notes = rows.map(({ path, size }): FileAction => ({ path, action: 'adopt', size, status: 'done' }));
-    for (const part of chunk(rows, BATCH_FILES)) await this.record(part, [], []);
-    await this.record(
+    for (const part of chunk(rows, BATCH_FILES)) await this.record.write(part, [], []);
+    await this.record.write(
       [],
       forgotten.map(({ path }) => path),
       notes,
@@ -533,12 +539,12 @@ class Run {
     const rows: BaselineRow[] = [];
     for (const part of chunk(paths, BATCH_FILES)) {
       for (const { path, masterFacts, backupFacts, message } of await this.pool.run('finishFolders', part)) {
-        if (message === '') rows.push(makeRow(path, 0, masterFacts, backupFacts, {}));
+        if (message === '') rows.push(this.record.row(path, 0, masterFacts, backupFacts, {}));
         else this.statistics.problems.push({ path, message });
       }
     }
     await this.pool.run('flush');
-    await this.record(rows, [], []);
+    await this.record.write(rows, [], []);
   }
 
   // --- records ---
@@ -547,7 +553,7 @@ class Run {
   private async recordPlanned(): Promise<void> {
     const { actions, problems } = this.task.plan;
     const conflicts = actions.filter(({ kind }) => kind === 'conflict');
-    await this.note([
+    await this.record.note([
       ...conflicts.map(({ path, size, reason, conflict_type }): FileAction => {
         return { path, action: 'conflict', size, status: 'conflict', message: `${conflict_type}: ${reason}` };
       }),
@@ -555,24 +561,6 @@ class Run {
         return { path, action: 'problem', size: 0, status: 'failed', message };
       }),
     ]);
-  }
-
-  private async note(actions: readonly FileAction[]): Promise<void> {
-    await this.record([], [], actions);
-  }
-
-  private async record(
-    rows: readonly BaselineRow[],
-    removed: readonly string[],
-    actions: readonly FileAction[],
-  ): Promise<void> {
-    const { pairId, plan, operationId } = this.task;
-    if (rows.length > 0 || removed.length > 0)
-      await writeBaseline(pairId, plan.target.group_id, 'sync', rows, removed, this.ctx);
-    if (actions.length === 0) return;
-    const first = this.actionSeq;
-    this.actionSeq += actions.length;
-    await recordActions(operationId, first, actions, this.ctx);
   }
 }
 
@@ -589,8 +577,8 @@ function expected({ path, entry, master, backup, backup_shared }: Action): Expec
 
 /** Field by field: spreading a hundred thousand objects shows. */
 function commitItem({ item, result }: Staged): CommitItem {
-  const { seq, path, kind, linkTo, linkFacts, backupFacts, backupShared } = item;
-  return { seq, path, kind, linkTo, linkFacts, backupFacts, backupShared, stagedFacts: result.masterFacts };
+  const { seq, path, kind, from, linkTo, linkFacts, backupFacts, backupShared } = item;
+  return { seq, path, kind, from, linkTo, linkFacts, backupFacts, backupShared, stagedFacts: result.masterFacts };
 }
 
 function isShort({ item, result }: Staged, backupFacts: string): boolean {

@@ -81,6 +81,8 @@ export interface Action {
   master: string | null;
   backup: string | null;
   conflict_type?: ConflictType;
+  /** Copied from this path of the other side instead of its own; such a copy says nothing about what both sides agree on. */
+  source_path?: string;
   /** Hard link to this path instead of a copy. */
   link_to?: string;
   sparse?: true;

@@ -14,11 +14,11 @@ import { recoverDrive } from '../shared/recover.ts';
 import { noStatistics, type SyncStatistics } from '../shared/statistics.ts';
 import type { DriveRoot } from '../shared/store.ts';
 import { WorkerPool } from '../shared/workers.ts';
-import { applyPlan } from './apply.ts';
+import { type ApplyTask, applyPlan } from './apply.ts';
 import type { Group } from './groups.ts';
 import { completeOperation, ensurePair, findPair, reportProgress, startOperation } from './history.ts';
 import type { Plan, SyncTarget } from './plan.ts';
-import { type OpenPair, openPair, type SyncOptions, syncOptions, workerCount } from './session.ts';
+import { type OpenPair, openPair, reversedPair, type SyncOptions, syncOptions, workerCount } from './session.ts';
 
 export interface RunFlags {
   /** Folder of the drives; `''` for everything. */
@@ -40,17 +40,32 @@ export interface SyncResult extends Omit<SyncStatistics, 'cancelled'> {
   end_time: string;
 }
 
+/** One pass over the drives; an operation has one, or several that follow each other. */
+export interface Step {
+  plan: Plan;
+  /** Refuse every path that changed since the plan was made. */
+  strict: boolean;
+  /** The plan is for `reversedPair`: from the Backup to the Master. */
+  reversed?: boolean;
+  /** False: what is copied is no agreement of both sides, so the baseline stays as it is. */
+  agrees?: boolean;
+}
+
 export type Prepare = (
   run: { pair: OpenPair; target: SyncTarget; operation: string },
   ctx: Context,
-) => Promise<{ plan: Plan; strict: boolean }>;
+) => Promise<readonly Step[]>;
 
-/** @param prepare makes the plan, once the drives are locked; what it throws ends the operation as failed. */
+/**
+ * @param kind of the operation, for the history.
+ * @param prepare makes the plans, once the drives are locked; what it throws ends the operation as failed.
+ */
 export async function runLocked(
   target: SyncTarget,
   flags: RunFlags,
   ctx: Context,
   prepare: Prepare,
+  kind = 'sync',
 ): Promise<SyncResult> {
   const early = earlyWorkers(target.group, flags, ctx);
   const pair = await openPair(target.group, ctx, false).catch(async (error: unknown) => {
@@ -61,15 +76,8 @@ export async function runLocked(
   try {
     pair.workers = await early;
     await lockDrives(pair, flags, locks, ctx);
-    const recovered = recoverDrive(pair.backup.dir);
-    if (recovered.interrupted.length > 0)
-      ctx.emit({
-        kind: 'note',
-        message: 'An earlier run was interrupted; what it left behind was cleared, and this run finishes its work.',
-      });
-    for (const path of recovered.restored)
-      ctx.emit({ kind: 'note', message: `Put right after an interruption: ${displayPath(path)}` });
-    return await journal(target, { pair, locks }, flags, ctx, prepare);
+    recover(pair, ctx);
+    return await journal(target, { pair, locks }, flags, ctx, prepare, kind);
   } finally {
     for (const lock of locks) lock.release();
     await pair.close();
@@ -88,6 +96,24 @@ async function earlyWorkers(group: Group, flags: RunFlags, ctx: Context): Promis
   return known === null ? new WorkerPool(workerCount(syncOptions(group, flags.options ?? {}))).warm() : undefined;
 }
 
+/** Both drives may have been written to: a restore or a resolution changes the Master as well. */
+function recover(pair: OpenPair, ctx: Context): void {
+  for (const { root, drive } of [
+    { root: pair.master, drive: pair.masterDrive },
+    { root: pair.backup, drive: pair.backupDrive },
+  ]) {
+    if (drive.read_only) continue;
+    const recovered = recoverDrive(root.dir);
+    if (recovered.interrupted.length > 0)
+      ctx.emit({
+        kind: 'note',
+        message: 'An earlier run was interrupted; what it left behind was cleared, and this run finishes its work.',
+      });
+    for (const path of recovered.restored)
+      ctx.emit({ kind: 'note', message: `Put right after an interruption: ${displayPath(path)}` });
+  }
+}
+
 interface Locked {
   pair: OpenPair;
   locks: DriveLock[];
@@ -99,6 +125,7 @@ async function journal(
   flags: RunFlags,
   ctx: Context,
   prepare: Prepare,
+  kind: string,
 ): Promise<SyncResult> {
   const { pair, locks } = locked;
   const operation = flags.operation ?? randomUUID();
@@ -107,7 +134,7 @@ async function journal(
     {
       uuid: operation,
       group_id: pair.group.id,
-      operation_type: 'sync',
+      operation_type: kind,
       target_kind: 'group',
       target_name: pair.group.name,
       subpath: target.subpath,
@@ -134,16 +161,11 @@ async function journal(
   let statistics: SyncStatistics = noStatistics();
   const watched = watchControl(operationId, operation, pair, ctx);
   try {
-    const { plan, strict } = await prepare({ pair, target, operation }, watched.ctx);
+    const steps = await prepare({ pair, target, operation }, watched.ctx);
     watched.end();
-    if (plan.actions.length > LARGE_PLAN) collectGarbage();
-    statistics = startStatistics(plan);
-    const pairId =
-      (await findPair(pair.masterUuid, pair.backupUuid, ctx)) ??
-      (await ensurePair(pair.group.id, pair.masterUuid, pair.backupUuid, ctx));
-    if (plan.actions.length > 0 || plan.problems.length > 0) {
-      await applyPlan({ plan, pair, locks, operationId, operation, pairId, strict, statistics }, ctx);
-    }
+    if (steps.some(({ plan }) => plan.actions.length > LARGE_PLAN)) collectGarbage();
+    statistics = startStatistics(steps.map(({ plan }) => plan));
+    await carryOut(steps, { pair, locks, operationId, operation, statistics }, ctx);
     const { cancelled, files_failed } = statistics;
     if (cancelled) return await finish(statistics, 'cancelled', null);
     if (files_failed > 0) return await finish(statistics, 'failed', `${plural(files_failed, 'file')} failed`);
@@ -156,6 +178,27 @@ async function journal(
     return await finish(statistics, 'cancelled', null);
   } finally {
     watched.end();
+  }
+}
+
+async function carryOut(
+  steps: readonly Step[],
+  run: Pick<ApplyTask, 'pair' | 'locks' | 'operationId' | 'operation' | 'statistics'>,
+  ctx: Context,
+): Promise<void> {
+  const { pair } = run;
+  const pairId =
+    (await findPair(pair.masterUuid, pair.backupUuid, ctx)) ??
+    (await ensurePair(pair.group.id, pair.masterUuid, pair.backupUuid, ctx));
+  let firstSeq = 0;
+  for (const { plan, strict, reversed = false, agrees = true } of steps) {
+    if (run.statistics.cancelled || (plan.actions.length === 0 && plan.problems.length === 0)) continue;
+    const side = reversed ? reversedPair(pair) : pair;
+    try {
+      firstSeq = await applyPlan({ ...run, pair: side, plan, strict, agrees, firstSeq, pairId }, ctx);
+    } finally {
+      if (reversed) await side.close();
+    }
   }
 }
 
@@ -216,13 +259,14 @@ async function lockDrive(root: DriveRoot, network: boolean, flags: RunFlags, ctx
 }
 
 /** What a run starts from: everything that the plan could not do counts already. */
-function startStatistics({ totals, failed, problems, options }: Plan): SyncStatistics {
-  return {
-    ...noStatistics(),
-    files_skipped: totals.skipped,
-    files_failed: failed,
-    conflicts_detected: totals.conflict,
-    verified: options.verify_checksums === 'checksum' && totals.files > 0 ? 'device' : 'none',
-    problems: [...problems],
-  };
+function startStatistics(plans: readonly Plan[]): SyncStatistics {
+  const start = noStatistics();
+  for (const { totals, failed, problems, options } of plans) {
+    start.files_skipped += totals.skipped;
+    start.files_failed += failed;
+    start.conflicts_detected += totals.conflict;
+    if (options.verify_checksums === 'checksum' && totals.files > 0) start.verified = 'device';
+    start.problems.push(...problems);
+  }
+  return start;
 }

@@ -32,6 +32,8 @@ export interface OpenPair {
   backupTraits: Traits;
   masterUuid: string;
   backupUuid: string;
+  /** Seen the other way round, to write onto the Master: `master` is the Backup, and the reverse. */
+  reversed: boolean;
   /** Started by `workersOf`, shared by all steps of a run. */
   workers: WorkerPool | undefined;
   /** They know what to work on. */
@@ -68,6 +70,7 @@ export async function openPair(group: Group, ctx: Context, readOnly: boolean): P
       backupTraits: traitsOf(backupRoot, backup),
       masterUuid: pair.group.master_drive.drive_uuid ?? '',
       backupUuid: pair.group.backup_drive.drive_uuid ?? '',
+      reversed: false,
       workers: undefined,
       opened: false,
       close: async () => {
@@ -81,6 +84,26 @@ export async function openPair(group: Group, ctx: Context, readOnly: boolean): P
     close();
     throw error;
   }
+}
+
+/** The same pair for copying from the Backup to the Master, with worker threads of its own. */
+export function reversedPair(pair: OpenPair): OpenPair {
+  const other: OpenPair = {
+    group: pair.group,
+    master: pair.backup,
+    backup: pair.master,
+    masterDrive: pair.backupDrive,
+    backupDrive: pair.masterDrive,
+    masterTraits: pair.backupTraits,
+    backupTraits: pair.masterTraits,
+    masterUuid: pair.backupUuid,
+    backupUuid: pair.masterUuid,
+    reversed: !pair.reversed,
+    workers: undefined,
+    opened: false,
+    close: async () => other.workers?.close(),
+  };
+  return other;
 }
 
 /** The run's worker threads; the first call decides operation and number. */
@@ -141,6 +164,7 @@ function transferSession(pair: OpenPair, operation: string): TransferSession {
   return {
     master: pair.master.dir,
     backup: pair.backup.dir,
+    reversed: pair.reversed,
     masterStable: pair.masterTraits.stable_ids,
     masterClock: masterClock(pair),
     operation,

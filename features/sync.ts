@@ -52,7 +52,7 @@ export async function syncToBackup(group: string, flags: RunFlags, ctx: Context)
       workersOf(pair, operation, options).warm(),
     );
     assertGuards(plan, ctx);
-    return { plan, strict: false };
+    return [{ plan, strict: false }];
   });
 }
 
@@ -72,7 +72,7 @@ export async function applySavedPlan(
     }
     assertGuards(plan, ctx);
     const left = skip.map((path) => relPath(path));
-    return { plan: withoutPaths(plan, left), strict: true };
+    return [{ plan: withoutPaths(plan, left), strict: true }];
   });
 }
 

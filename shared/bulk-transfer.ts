@@ -10,7 +10,7 @@ import type { Algorithm, HasherFactory } from './hash.ts';
 import { factsField } from './listing.ts';
 import { parentOf } from './paths.ts';
 import { partialFolder } from './recover.ts';
-import { isRacy, makeRow, rowTuple } from './rows.ts';
+import { isRacy, makeSidedRow, rowTuple } from './rows.ts';
 import type { CommitItem, Other, PlacedGroup, StagedGroup, StageItem, TransferSession } from './tasks.ts';
 import { Transfer } from './transfer.ts';
 
@@ -84,7 +84,8 @@ export class BulkTransfer extends Transfer {
       }
       const doubt = isRacy(item.stagedFacts, group.startedAt, this.session.masterClock) ? 'racy' : '';
       const extras = { checksum, algorithm: this.algorithm, doubt } as const;
-      rows.push(JSON.stringify(rowTuple(makeRow(item.path, bytes, item.stagedFacts, backupFacts, extras))));
+      const row = makeSidedRow(this.session.reversed, item.path, bytes, item.stagedFacts, backupFacts, extras);
+      rows.push(JSON.stringify(rowTuple(row)));
       total += bytes;
       const folder = parentOf(item.path);
       if (folder !== folders.at(-1)) folders.push(folder);

@@ -7,6 +7,7 @@ import { errnoOf } from './errors.ts';
 import { FolderCache } from './folders.ts';
 import { baseName, isInside, joinPath, parentOf, relPath } from './paths.ts';
 import { type Dir, OPEN_CREATE, OPEN_READ, openAt, renameNoReplace, rmdirAt, statAt, unlinkAt } from './syscalls.ts';
+import { TRASH } from './trash.ts';
 
 /** A replacement that needs two renames: `path` → `trash`, then `partial` → `path`. All from the drive's root. */
 export interface Intent {
@@ -19,7 +20,6 @@ export interface Intent {
 
 const INTENTS = '.tandem/intent';
 const PARTIALS = '.tandem/partial';
-const TRASH = '.tandem/trash';
 
 /** Writes the record that recovery needs; flushed when this returns. Returns its path, for `dropIntents`. */
 export function writeIntents(folders: FolderCache, name: string, intents: readonly Intent[]): string {
@@ -52,7 +52,7 @@ export function recoverDrive(root: Dir): Recovery {
     const restored = replayIntents(folders);
     const interrupted = namesIn(folders, PARTIALS);
     for (const operation of interrupted) {
-      unshareTrash(root, folders, `.tandem/trash/${operation}`, '');
+      unshareTrash(root, folders, `${TRASH}/${operation}`, '');
       removeTree(root, `${PARTIALS}/${operation}`);
     }
     return { restored, interrupted };
@@ -182,9 +182,4 @@ export function partialFolder(operation: string): string {
 
 export function partialName(seq: number): string {
   return seq.toString(36);
-}
-
-/** Where it keeps what it replaces or deletes, under the same paths. */
-export function trashFolder(operation: string, folder: string): string {
-  return folder === '' ? `.tandem/trash/${operation}` : `.tandem/trash/${operation}/${folder}`;
 }

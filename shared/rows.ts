@@ -55,6 +55,27 @@ export function makeRow(
   };
 }
 
+/** The same from what was copied and what came of it; `reversed`: it was copied from the Backup. */
+export function makeSidedRow(
+  reversed: boolean,
+  path: string,
+  size: number,
+  sourceFacts: string,
+  targetFacts: string,
+  extras: RowExtras,
+): BaselineRow {
+  return reversed
+    ? makeRow(path, size, targetFacts, sourceFacts, extras)
+    : makeRow(path, size, sourceFacts, targetFacts, extras);
+}
+
+/** Facts of the side that is copied from, and of the one that is copied to. */
+export function sidesOf(row: BaselineRow, reversed: boolean): { source: string; target: string } {
+  return reversed
+    ? { source: row.backup_facts, target: row.master_facts }
+    : { source: row.master_facts, target: row.backup_facts };
+}
+
 export type RowTuple = [
   path: string,
   size: number,

@@ -15,8 +15,12 @@ export interface WriteTraits {
 
 /** Everything a worker needs to know of a run; sent once. Descriptors are shared by all threads of the process. */
 export interface TransferSession {
+  /** Copied from; the Backup where the Master is written to. */
   master: Dir;
+  /** Copied to. */
   backup: Dir;
+  /** The roles are exchanged: what is copied from is the Backup. */
+  reversed: boolean;
   masterStable: boolean;
   masterClock: ClockRules;
   traits: WriteTraits;
@@ -41,6 +45,8 @@ export interface StageItem {
   path: string;
   kind: 'f' | 'l' | 'd';
   size: number;
+  /** Where it is copied from, when that is another path. */
+  from?: string | undefined;
   /** Make a hard link to this path of the Backup instead of copying. */
   linkTo: string | null;
   /** With `linkTo`: what is recorded of that path; the link is made only where it still holds. */
@@ -70,6 +76,7 @@ export interface CommitItem {
   seq: number;
   path: string;
   kind: 'f' | 'l' | 'd';
+  from?: string | undefined;
   linkTo: string | null;
   linkFacts?: StageItem['linkFacts'] | undefined;
   backupFacts: string | null;

@@ -13,7 +13,7 @@ import { FolderCache } from './folders.ts';
 import type { HasherFactory } from './hash.ts';
 import { Entry, factsOf, sameInode } from './listing.ts';
 import { baseName, parentOf } from './paths.ts';
-import { dropIntents, partialFolder, partialName, trashFolder, writeIntents } from './recover.ts';
+import { dropIntents, partialFolder, partialName, writeIntents } from './recover.ts';
 import {
   type Attributes,
   type Dir,
@@ -50,6 +50,7 @@ import type {
   StageResult,
   TransferSession,
 } from './tasks.ts';
+import { type Slot, Trash, trashFolder } from './trash.ts';
 
 /** Files above this size are flushed by themselves, as soon as they are written. */
 const LARGE = 4 * 1024 * 1024;
@@ -58,8 +59,12 @@ export class Transfer {
   protected readonly session: TransferSession;
   private readonly masters: FolderCache;
   private readonly backups: FolderCache;
+  private readonly trash: Trash;
   private readonly control: Control;
   private readonly content: Content;
+  /** Names of the two sides, for messages. */
+  private readonly source: string;
+  private readonly target: string;
   private readonly umask = process.umask();
   /** Trash names fixed by an intent record, by item. */
   private readonly announced = new Map<number, string>();
@@ -70,6 +75,8 @@ export class Transfer {
     this.control = control;
     this.masters = new FolderCache(session.master);
     this.backups = new FolderCache(session.backup);
+    this.trash = new Trash(this.backups, session.operation);
+    [this.source, this.target] = session.reversed ? ['Backup', 'Master'] : ['Master', 'Backup'];
   }
 
   close(): void {
@@ -119,8 +126,9 @@ export class Transfer {
   }
 
   private stageOne(item: StageItem, partials: Dir): StageResult {
-    const folder = this.masters.open(parentOf(item.path));
-    const name = baseName(item.path);
+    const from = item.from ?? item.path;
+    const folder = this.masters.open(parentOf(from));
+    const name = baseName(from);
     if (item.kind === 'd') return this.stageFolder(item, folder, name, partials);
     if (item.kind === 'l') return this.stageSymlink(item, folder, name, partials);
     if (item.linkTo !== null) return this.stageHardLink(item, folder, name);
@@ -300,7 +308,7 @@ export class Transfer {
     if (items.length === 0) return undefined;
     const { operation } = this.session;
     const intents = items.map((item) => {
-      const slot = this.trashSlot(item.path);
+      const slot = this.trash.slot(item.path);
       const folder = trashFolder(operation, parentOf(item.path));
       this.announced.set(item.seq, slot.name);
       this.backups.trim();
@@ -316,7 +324,8 @@ export class Transfer {
   }
 
   private commitOne(item: CommitItem, partials: Dir): CommitResult {
-    const source = statAt(this.masters.open(parentOf(item.path)), baseName(item.path));
+    const from = item.from ?? item.path;
+    const source = statAt(this.masters.open(parentOf(from)), baseName(from));
     if (source === null || factsOf(source, this.session.masterStable) !== item.stagedFacts) {
       if (item.linkTo === null) this.dropPartial(partials, item.seq);
       return commitResult(item, 'changed', source === null ? 'vanished during copy' : 'changed during copy');
@@ -328,7 +337,7 @@ export class Transfer {
       const first = this.backups.open(parentOf(item.linkTo));
       const original = statAt(first, baseName(item.linkTo));
       if (original === null || !this.isAsRecorded(original, item.linkFacts?.backup ?? '', true)) {
-        return commitResult(item, 'failed', 'its other name changed on the Backup');
+        return commitResult(item, 'failed', `its other name changed on the ${this.target}`);
       }
       linkAt(first, baseName(item.linkTo), partials, partialName(item.seq));
     }
@@ -356,7 +365,11 @@ export class Transfer {
 
   private unplanned(item: CommitItem, partials: Dir): CommitResult {
     this.dropPartial(partials, item.seq);
-    return commitResult(item, 'conflict', 'the Backup changed since the plan was made; nothing was overwritten');
+    return commitResult(
+      item,
+      'conflict',
+      `the ${this.target} changed since the plan was made; nothing was overwritten`,
+    );
   }
 
   /**
@@ -367,7 +380,7 @@ export class Transfer {
     const partial = partialName(item.seq);
     const trashName = this.announced.get(item.seq);
     if (trashName === undefined) {
-      const trash = this.trashSlot(item.path);
+      const trash = this.trash.slot(item.path);
       if (isShared(old)) this.copyAside(folder, name, trash, old);
       else linkAt(folder, name, trash.dir, trash.name);
       renameOver(partials, partial, folder, name);
@@ -387,14 +400,14 @@ export class Transfer {
    */
   private putAside(dir: Dir, name: string, path: string, old: Stat): void {
     if (!isShared(old)) {
-      this.toTrash(dir, name, path);
+      this.trash.take(dir, name, path);
       return;
     }
-    this.copyAside(dir, name, this.trashSlot(path), old);
+    this.copyAside(dir, name, this.trash.slot(path), old);
     unlinkAt(dir, name);
   }
 
-  private copyAside(dir: Dir, name: string, slot: { dir: Dir; name: string }, old: Stat): void {
+  private copyAside(dir: Dir, name: string, slot: Slot, old: Stat): void {
     const source = openAt(dir, name, OPEN_READ);
     try {
       const target = openAt(slot.dir, slot.name, OPEN_CREATE, old.mode & 0o777);
@@ -408,22 +421,6 @@ export class Transfer {
       }
     } finally {
       closeSync(source);
-    }
-  }
-
-  private trashSlot(path: string): { dir: Dir; name: string } {
-    const dir = this.backups.make(trashFolder(this.session.operation, parentOf(path)));
-    const base = baseName(path);
-    for (let copy = 1; ; copy += 1) {
-      const name = copy === 1 ? base : `${base}~${copy}`;
-      if (statAt(dir, name) === null) return { dir, name };
-    }
-  }
-
-  private toTrash(dir: Dir, name: string, path: string): void {
-    for (;;) {
-      const slot = this.trashSlot(path);
-      if (renameNoReplace(dir, name, slot.dir, slot.name)) return;
     }
   }
 
@@ -459,7 +456,7 @@ export class Transfer {
       if (this.control.cancel()) return { path, outcome: 'stopped', message: 'cancelled before it was deleted' };
       this.nextItem(path);
       try {
-        if (this.masters.exists(path)) return { path, outcome: 'changed', message: 'is on the Master again' };
+        if (this.masters.exists(path)) return { path, outcome: 'changed', message: `is on the ${this.source} again` };
         const folder = this.backups.open(parentOf(path));
         if (kind === 'd') return this.removeFolder(folder, path, junk);
         const there = statAt(folder, baseName(path));
@@ -468,7 +465,7 @@ export class Transfer {
           return {
             path,
             outcome: 'conflict',
-            message: 'the Backup changed since the plan was made; nothing was deleted',
+            message: `the ${this.target} changed since the plan was made; nothing was deleted`,
           };
         }
         this.putAside(folder, baseName(path), path, there);
@@ -487,7 +484,7 @@ export class Transfer {
     const inside = this.backups.open(path);
     const names = readdirSync(inside.path);
     if (!names.every(junk)) return { path, outcome: 'changed', message: 'kept: it still holds other files' };
-    for (const name of names) this.toTrash(inside, name, `${path}/${name}`);
+    for (const name of names) this.trash.take(inside, name, `${path}/${name}`);
     this.backups.forget(path);
     rmdirAt(folder, baseName(path));
     return { path, outcome: 'done', message: '' };
@@ -507,7 +504,7 @@ export class Transfer {
         const target = this.backups.open(parentOf(item.path));
         const there = statAt(target, name);
         if (there === null || !this.isAsRecorded(there, item.backupFacts, item.backupShared)) {
-          return commitResult({ seq }, 'conflict', 'the Backup changed since the plan was made');
+          return commitResult({ seq }, 'conflict', `the ${this.target} changed since the plan was made`);
         }
         this.mirrorMetadata(folder, target, name, stat);
         const placed = statAt(target, name);
@@ -554,7 +551,7 @@ export class Transfer {
         const name = baseName(path);
         const stat = statAt(from, name);
         if (stat?.kind !== 'd')
-          return { path, masterFacts: '', backupFacts: '', message: 'the folder is gone from the Master' };
+          return { path, masterFacts: '', backupFacts: '', message: `the folder is gone from the ${this.source}` };
         this.mirrorMetadata(from, to, name, stat);
         const placed = statAt(to, name);
         const backupFacts = placed ? factsOf(placed, this.session.traits.stable) : '';

@@ -23,7 +23,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   plan: ['detect', 'groups', 'history', 'pairs', 'reconcile', 'session', 'survey'],
   bulk: ['reconcile'],
   control: ['history'],
-  apply: ['bulk', 'control', 'history', 'plan', 'reconcile', 'session'],
+  record: ['history'],
+  apply: ['record', 'bulk', 'control', 'history', 'plan', 'reconcile', 'session'],
   run: ['detect', 'groups', 'history', 'reconcile', 'session', 'plan', 'apply'],
   sync: [
     'detect',
@@ -51,7 +52,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
 };
 
 /** Steps of `sync`, and what `groups` stands on: without a command of their own. */
-const WITHOUT_COMMAND = ['pairs', 'reconcile', 'session', 'survey', 'plan', 'bulk', 'control', 'apply', 'run'];
+const WITHOUT_COMMAND = ['pairs', 'reconcile', 'session', 'survey', 'plan', 'bulk', 'control', 'record', 'apply', 'run'];
 /** What a pure function may work with: neither reads, writes nor asks the clock. */
 const PURE = ['shared/paths.ts', 'shared/listing.ts'];
 const FOLDERS = ['features', 'shared', 'tui', 'config', 'tests', 'docs', 'dist', 'node_modules', '.ci', '.git'];

@@ -75,6 +75,7 @@ async function withBench(
   const session: TransferSession = {
     master: dirs.master,
     backup: dirs.backup,
+    reversed: false,
     masterStable: true,
     masterClock: { stable: true, margin: 10 },
     operation: 'op',

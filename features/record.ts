@@ -1,0 +1,63 @@
+/**
+ * What a run writes down: the baseline of what both sides agree on now, and in the journal what was done to each path.
+ */
+import type { Context } from '../shared/context.ts';
+import { type BaselineRow, makeSidedRow, type RowExtras, sidesOf } from '../shared/rows.ts';
+import { type FileAction, recordActions, writeBaseline, writeCopied } from './history.ts';
+
+export interface RecordTarget {
+  pairId: number;
+  groupId: string;
+  operationId: number;
+  /** Copied from the Backup to the Master. */
+  reversed: boolean;
+  /** False: what is copied is no agreement of both sides (an older version, another folder), so no rows are written. */
+  agrees: boolean;
+}
+
+export class RunRecord {
+  private readonly target: RecordTarget;
+  private readonly ctx: Context;
+  private seq: number;
+
+  /** @param firstSeq number of the next action in the journal of the operation. */
+  constructor(target: RecordTarget, firstSeq: number, ctx: Context) {
+    this.target = target;
+    this.seq = firstSeq;
+    this.ctx = ctx;
+  }
+
+  get nextSeq(): number {
+    return this.seq;
+  }
+
+  row(path: string, size: number, source: string, target: string, extras: RowExtras): BaselineRow {
+    return makeSidedRow(this.target.reversed, path, size, source, target, extras);
+  }
+
+  sides(row: BaselineRow): { source: string; target: string } {
+    return sidesOf(row, this.target.reversed);
+  }
+
+  async write(rows: readonly BaselineRow[], removed: readonly string[], actions: readonly FileAction[]): Promise<void> {
+    const { pairId, groupId, operationId, agrees } = this.target;
+    if (agrees && (rows.length > 0 || removed.length > 0))
+      await writeBaseline(pairId, groupId, 'sync', rows, removed, this.ctx);
+    if (actions.length === 0) return;
+    const first = this.seq;
+    this.seq += actions.length;
+    await recordActions(operationId, first, actions, this.ctx);
+  }
+
+  note(actions: readonly FileAction[]): Promise<void> {
+    return this.write([], [], actions);
+  }
+
+  /** @param texts rows of the baseline as JSON arrays, joined by commas; so many `files` altogether. */
+  async copied(files: number, texts: readonly string[]): Promise<void> {
+    const { pairId, groupId, operationId } = this.target;
+    const first = this.seq;
+    this.seq += files;
+    await writeCopied(pairId, groupId, operationId, first, texts, this.ctx);
+  }
+}
