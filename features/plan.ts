@@ -9,6 +9,7 @@ import { type Problem, TandemError } from '../shared/errors.ts';
 import { Filter } from '../shared/filters.ts';
 import { formatBytes, plural } from '../shared/format.ts';
 import { ALGORITHMS, type Algorithm } from '../shared/hash.ts';
+import { type OpenConflict, readConflicts } from '../shared/inbox.ts';
 import { Entry, eachRecord } from '../shared/listing.ts';
 import {
   baseName,
@@ -100,7 +101,8 @@ export async function makePlan(
   }
   foresee();
   const rows = pairId === null ? [] : await readBaseline(pairId, target.subpath, ctx);
-  await decide(plan, { pair, target, options, filter, found, rows, believe }, ctx);
+  const held = pairId === null ? [] : await readConflicts(pairId, target.subpath, ctx);
+  await decide(plan, { pair, target, options, filter, found, rows, held, believe }, ctx);
   plan.guards.push(...emptyMaster(rows, found, target, filter), ...tooLittleSpace(plan, pair));
   return plan;
 }
@@ -242,6 +244,8 @@ interface Inputs {
   filter: Filter;
   found: Survey;
   rows: BaselineRow[];
+  /** What waits for a decision already. */
+  held: readonly OpenConflict[];
   believe: boolean;
 }
 
@@ -264,9 +268,24 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
   for (const path of result.special)
     plan.problems.push({ path, message: 'is a socket, pipe or device; such files are not copied' });
   const actions = [...missingParents(pair, target, result.actions), ...result.actions];
-  plan.actions = assignHardLinks(withoutImpossible(actions, plan, pair), open.links, pair);
+  plan.actions = assignHardLinks(withoutImpossible(hold(actions, inputs.held), plan, pair), open.links, pair);
   for (const action of plan.actions) recordEvidence(action, evidence, keyOf(action.path, rules.keys), options);
   countTotals(plan);
+}
+
+/** What was undone stays as it is until the user says which state shall stand: no run may undo the undo. */
+function hold(actions: readonly Action[], waiting: readonly OpenConflict[]): readonly Action[] {
+  const undone = new Map(
+    waiting.filter(({ conflict_type }) => conflict_type === 'undone').map((one) => [one.path, one]),
+  );
+  if (undone.size === 0) return actions;
+  return actions.map((action): Action => {
+    const held = undone.get(action.path);
+    const harmless = action.kind === 'adopt' || action.kind === 'skip';
+    if (!held || harmless) return action;
+    const { path, entry, size, master, backup } = action;
+    return { kind: 'conflict', path, entry, size, master, backup, reason: held.reason, conflict_type: 'undone' };
+  });
 }
 
 /** Paths that size or age leaves out, judged by the Master's file, or by the Backup's where there is none. */

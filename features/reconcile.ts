@@ -67,7 +67,8 @@ export type ConflictType =
   | 'deleted_master'
   | 'deleted_backup'
   | 'size_mismatch'
-  | 'new_backup';
+  | 'new_backup'
+  | 'undone';
 
 /** One step of a plan, as `sync plan --json` prints it and `sync apply` takes it. */
 export interface Action {

@@ -27,14 +27,31 @@ export interface GroupOptions {
     /** `none` or the name of a file in `config/ignore/`. */
     preset: string;
   };
+  /** How a run settles conflicts of a type by itself. */
+  conflict_policy: Record<PolicyType, Policy>;
   enable_parallel_copy: boolean;
   max_parallel_files: number | 'auto';
 }
 
+export const POLICY_TYPES = [
+  'modified_both',
+  'modified_backup',
+  'deleted_master',
+  'deleted_backup',
+  'size_mismatch',
+  'new_backup',
+] as const;
+export type PolicyType = (typeof POLICY_TYPES)[number];
+export type Policy = 'ask' | 'master' | 'backup' | 'both' | 'newest' | 'largest';
+
 /** Options as a group states them: only those that differ from the defaults on purpose. */
-export type SparseOptions = { [K in Exclude<keyof GroupOptions, 'filters'>]?: GroupOptions[K] } & {
-  filters?: Partial<GroupOptions['filters']>;
+export type SparseOptions = { [K in Exclude<keyof GroupOptions, Section>]?: GroupOptions[K] } & {
+  [K in Section]?: Partial<GroupOptions[K]>;
 };
+
+/** Options that are groups of options. */
+const SECTIONS = ['filters', 'conflict_policy'] as const;
+type Section = (typeof SECTIONS)[number];
 
 /** The values of `own` over the defaults. */
 export function withDefaults(own: SparseOptions): GroupOptions {
@@ -99,8 +116,8 @@ type Flat = Record<string, unknown>;
 export function flatten(options: object): Flat {
   const flat: Flat = {};
   for (const [key, value] of Object.entries(options)) {
-    const section = key === 'filters' && typeof value === 'object' && value !== null && !Array.isArray(value);
-    if (section) for (const [name, filter] of Object.entries(value)) flat[`filters.${name}`] = filter;
+    const section = isSection(key) && typeof value === 'object' && value !== null && !Array.isArray(value);
+    if (section) for (const [name, one] of Object.entries(value)) flat[`${key}.${name}`] = one;
     else flat[key] = value;
   }
   return flat;
@@ -109,11 +126,16 @@ export function flatten(options: object): Flat {
 export function unflatten(flat: Flat): SparseOptions {
   const options: Flat = {};
   for (const [key, value] of Object.entries(flat)) {
-    const name = key.startsWith('filters.') ? key.slice(8) : undefined;
-    if (name === undefined) options[key] = value;
-    else options['filters'] = { ...(options['filters'] as Flat | undefined), [name]: value };
+    const dot = key.indexOf('.');
+    const section = key.slice(0, Math.max(dot, 0));
+    if (!isSection(section)) options[key] = value;
+    else options[section] = { ...(options[section] as Flat | undefined), [key.slice(dot + 1)]: value };
   }
   return options as SparseOptions;
+}
+
+function isSection(key: string): key is Section {
+  return SECTIONS.some((section) => section === key);
 }
 
 /** A value as `KEY=VALUE` takes it. */
@@ -183,6 +205,12 @@ export const OPTIONS: Readonly<Record<string, OptionSpec>> = {
     takes: 'none or the name of a file in config/ignore',
     read: (value) => ['none', ...ignorePresets()].find((name) => name === value),
   },
+  ...Object.fromEntries(
+    POLICY_TYPES.map((type) => [
+      `conflict_policy.${type}`,
+      choice('ask', 'master', 'backup', 'both', 'newest', 'largest'),
+    ]),
+  ),
   enable_parallel_copy: flag(true),
   max_parallel_files: {
     fallback: 'auto',
@@ -193,7 +221,7 @@ export const OPTIONS: Readonly<Record<string, OptionSpec>> = {
 
 /** Keys of the same table that this version refuses rather than ignores: an encrypted pair must never be copied plain. */
 const LATER =
-  /^(conflict_policy(\..+)?|versions(\.(enabled|max_age|max_share))?|mhl|enable_bandwidth_limit|bandwidth_limit_mbps|bandwidth_timetable|enable_compression|compression_type|compression_level|enable_encryption|encryption_(type|key_file|password_file)|calculate_space_savings|realtime(\.(debounce_seconds|full_scan_every))?)$/;
+  /^(versions(\.(enabled|max_age|max_share))?|mhl|enable_bandwidth_limit|bandwidth_limit_mbps|bandwidth_timetable|enable_compression|compression_type|compression_level|enable_encryption|encryption_(type|key_file|password_file)|calculate_space_savings|realtime(\.(debounce_seconds|full_scan_every))?)$/;
 
 export interface Preset {
   values: Record<string, unknown>;

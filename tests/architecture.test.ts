@@ -52,7 +52,18 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
 };
 
 /** Steps of `sync`, and what `groups` stands on: without a command of their own. */
-const WITHOUT_COMMAND = ['pairs', 'reconcile', 'session', 'survey', 'plan', 'bulk', 'control', 'record', 'apply', 'run'];
+const WITHOUT_COMMAND = [
+  'pairs',
+  'reconcile',
+  'session',
+  'survey',
+  'plan',
+  'bulk',
+  'control',
+  'record',
+  'apply',
+  'run',
+];
 /** What a pure function may work with: neither reads, writes nor asks the clock. */
 const PURE = ['shared/paths.ts', 'shared/listing.ts'];
 const FOLDERS = ['features', 'shared', 'tui', 'config', 'tests', 'docs', 'dist', 'node_modules', '.ci', '.git'];
