@@ -28,6 +28,7 @@ async function apart(
   });
 }
 
+const NOW = Math.floor(Date.now() / 1000);
 const write =
   (path: string, content: string, ago = 100) =>
   (root: string) => {

@@ -902,7 +902,8 @@ test('setGroupOptions() checks keys and values, and KEY= goes back to the defaul
       ['constructor=x', 'usage', /is not known/],
       ['incremental=constructor', 'invalid', /must be true or false/],
       ['enable_encryption=true', 'usage', /is not available in this version/],
-      ['conflict_policy.deleted_master=master', 'usage', /is not available in this version/],
+      ['conflict_policy.deleted_master=mine', 'invalid', /one of ask, master, backup, both, newest, largest/],
+      ['conflict_policy.nothing=ask', 'usage', /is not known/],
       ['versions.max_age=90d', 'usage', /is not available in this version/],
       ['incremental', 'usage', /is not KEY=VALUE/],
       ['=x', 'usage', /is not KEY=VALUE/],
@@ -950,6 +951,14 @@ test('the defaults are those of the option table', () => {
     on_master_delete: 'ask',
     on_backup_delete: 'restore',
     filters: { exclude: [], include: [], min_size: null, max_size: null, max_age: null, preset: 'os-junk' },
+    conflict_policy: {
+      modified_both: 'ask',
+      modified_backup: 'ask',
+      deleted_master: 'ask',
+      deleted_backup: 'ask',
+      size_mismatch: 'ask',
+      new_backup: 'ask',
+    },
     enable_parallel_copy: true,
     max_parallel_files: 'auto',
   });
@@ -1070,8 +1079,12 @@ test('the example and the schemas in config/ agree with what is read', () =>
     writeFileSync(file, readFileSync(join(PACKAGE_CONFIG, 'storage_groups.example.yaml')));
     assert.is(getGroup('Photo Archive 2026', ctx).options.verify_checksums, 'size');
     const schema = JSON.parse(readFileSync(join(PACKAGE_CONFIG, 'storage_groups.schema.json'), 'utf8'));
-    const { filters, ...rest } = schema.$defs.options.properties;
-    const keys = [...Object.keys(rest), ...Object.keys(filters.properties).map((key) => `filters.${key}`)];
+    const { filters, conflict_policy: policy, ...rest } = schema.$defs.options.properties;
+    const keys = [
+      ...Object.keys(rest),
+      ...Object.keys(filters.properties).map((key) => `filters.${key}`),
+      ...Object.keys(policy.properties).map((key) => `conflict_policy.${key}`),
+    ];
     assert.equal(keys.sort(), Object.keys(OPTIONS).sort());
     const app = JSON.parse(readFileSync(join(PACKAGE_CONFIG, 'app.schema.json'), 'utf8'));
     const defaults = parse(readFileSync(join(PACKAGE_CONFIG, 'app.yaml'), 'utf8')) as Record<string, object>;

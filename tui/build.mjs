@@ -32,10 +32,7 @@ const noteInputs = {
       const contents = readFileSync(path);
       const name = relative(root, path).split(sep).map(encodeURIComponent).join('/');
       inputs.set(name, { path: name, size, mtimeMs, sha256: createHash('sha256').update(contents).digest('hex') });
-      return {
-        contents: withoutAwait(path, contents),
-        loader: { '.ts': 'ts', '.json': 'json' }[extname(path)] ?? 'js',
-      };
+      return { contents, loader: { '.ts': 'ts', '.json': 'json' }[extname(path)] ?? 'js' };
     });
   },
 };
@@ -58,11 +55,6 @@ const result = await build({
   write: false,
   logLevel: 'warning',
 });
-
-/** A script has no `await` outside of functions; the call of `main` is the only one, and esbuild refuses any other. */
-function withoutAwait(path, contents) {
-  return path === join(root, 'tui', 'main.ts') ? String(contents).replace(/^await /m, 'void ') : contents;
-}
 
 // Without its list a bundle is not run, so the list goes first and comes back last.
 mkdirSync(dist, { recursive: true });

@@ -30,7 +30,7 @@ const FEATURES: Readonly<Record<string, Feature>> = {
     load: () => import('../features/sync.ts'),
   },
   conflicts: {
-    summary: 'Decide what a sync would not decide by itself',
+    summary: 'decide what a sync would not decide by itself',
     load: () => import('../features/conflicts.ts'),
   },
   history: {
@@ -55,7 +55,7 @@ const EXAMPLES = [
   'tandem sync run Archive',
 ];
 
-await main(process.argv.slice(2));
+void main(process.argv.slice(2));
 
 async function main(words: readonly string[]): Promise<void> {
   const first = words[0];
