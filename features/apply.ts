@@ -7,11 +7,13 @@ import { BATCH_FILES, Batches, chunk, GROUP_FILES, groupBySize } from '../shared
 import { SHORT } from '../shared/bulk-transfer.ts';
 import type { Context } from '../shared/context.ts';
 import type { Phase } from '../shared/events.ts';
+import { FolderCache } from '../shared/folders.ts';
 import type { InboxEntry } from '../shared/inbox.ts';
 import { Entry, sameInode } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import { depthOf, parentOf } from '../shared/paths.ts';
-import { partialFolder, removeTree } from '../shared/recover.ts';
+import { clearPartials, partialFolder } from '../shared/recover.ts';
+import { dropWaiting, RESUMABLE } from '../shared/resume.ts';
 import { type ClockRules, isRacy } from '../shared/rows.ts';
 import type { SyncStatistics } from '../shared/statistics.ts';
 import { isFuse } from '../shared/store.ts';
@@ -115,7 +117,19 @@ class Run {
 
   async start(): Promise<void> {
     this.control.begin();
+    if (this.task.plan.target.subpath === '') this.dropWaiting();
     await this.recordPlanned();
+  }
+
+  /** Parts of large files that this run does not copy are of no use any more. */
+  private dropWaiting(): void {
+    const copies = this.task.plan.actions.filter(({ kind, size }) => size > RESUMABLE && kind !== 'delete');
+    const folders = new FolderCache(this.task.pair.backup.dir);
+    try {
+      dropWaiting(folders, new Set(copies.map(({ path }) => path)));
+    } finally {
+      folders.clear();
+    }
   }
 
   async steps(): Promise<void> {
@@ -144,8 +158,7 @@ class Run {
     if (this.control.cancelled) this.statistics.cancelled = true;
     try {
       const { pair, operation } = this.task;
-      if (statAt(pair.backup.dir, partialFolder(operation)) !== null)
-        removeTree(pair.backup.dir, partialFolder(operation));
+      if (statAt(pair.backup.dir, partialFolder(operation)) !== null) clearPartials(pair.backup.dir, operation);
     } catch {
       // A drive that is gone keeps its partials; the next run clears them.
     }

@@ -27,13 +27,11 @@ interface Group {
 
 export class BulkTransfer extends Transfer {
   private readonly groups = new Map<number, Group>();
-  private readonly algorithm: Algorithm;
   /** Of its own: threads that make and move files in one folder wait for each other. No partial has such a name. */
   private readonly folder: string;
 
   constructor(session: TransferSession, algorithm: Algorithm, newHasher: HasherFactory, control: Control) {
-    super(session, newHasher, control);
-    this.algorithm = algorithm;
+    super(session, algorithm, newHasher, control);
     this.folder = `${partialFolder(session.operation)}/-${threadId}`;
   }
 

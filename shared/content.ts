@@ -5,6 +5,7 @@
 import { closeSync, constants, ftruncateSync, readSync, writeSync } from 'node:fs';
 import { errnoOf } from './errors.ts';
 import type { Hasher, HasherFactory } from './hash.ts';
+import type { LargeCopy } from './resume.ts';
 import { type Dir, dropCache, nextData, OPEN_READ, openAt } from './syscalls.ts';
 
 /** Told between files and chunks; `pause` blocks inside. */
@@ -56,6 +57,14 @@ export class Content {
     return { checksum: hasher.digest(), bytes };
   }
 
+  /** The rest of a large file that is there in part. Null when the run was stopped in the middle. */
+  finish(source: number, copy: LargeCopy, size: number): { checksum: string; bytes: number } | null {
+    this.control.moved(copy.done);
+    const { hasher, target, done, progress } = copy;
+    const bytes = this.copyRange(source, target, done, size + 1, hasher, false, progress);
+    return bytes === null ? null : { checksum: hasher.digest(), bytes };
+  }
+
   /** Copies [from, end) or up to the end of the file; returns the position after the last byte. */
   private copyRange(
     source: number,
@@ -64,6 +73,7 @@ export class Content {
     end: number,
     hasher: Hasher,
     skipZeros: boolean,
+    progress: LargeCopy['progress'] = () => {},
   ): number | null {
     let at = from;
     while (at < end) {
@@ -76,6 +86,7 @@ export class Content {
       else writeFully(target, content, at);
       at += read;
       this.control.moved(read);
+      progress(at, hasher);
     }
     return at;
   }

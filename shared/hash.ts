@@ -1,6 +1,7 @@
 /** Checksums, incremental and synchronous, as they are needed inside a copy loop. */
-import { createHash, hash } from 'node:crypto';
+import { createHash, type Hash, hash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
+import type { IHasher } from 'hash-wasm';
 
 export const ALGORITHMS = ['sha256', 'xxh128', 'blake2b512'] as const;
 export type Algorithm = (typeof ALGORITHMS)[number];
@@ -9,6 +10,8 @@ export interface Hasher {
   update(bytes: Uint8Array): void;
   /** Lower-case hexadecimal; the hasher is used up. */
   digest(): string;
+  /** Another hasher over the same bytes so far; the two go on apart, one after the other. */
+  fork(): Hasher;
 }
 
 export interface HasherFactory {
@@ -20,20 +23,65 @@ export interface HasherFactory {
 /** xxh128 is WebAssembly and has to be loaded once; the others are there at once. */
 export async function hasherFactory(algorithm: Algorithm): Promise<HasherFactory> {
   if (algorithm !== 'xxh128') {
-    const start = (): Hasher => {
-      const hash = createHash(algorithm);
-      return { update: (bytes) => void hash.update(bytes), digest: () => hash.digest('hex') };
-    };
-    return Object.assign(start, { once: (bytes: Uint8Array) => hash(algorithm, bytes, 'hex') });
+    return Object.assign(() => nodeHasher(createHash(algorithm)), {
+      once: (bytes: Uint8Array) => hash(algorithm, bytes, 'hex'),
+    });
   }
   const { createXXHash128 } = await import('hash-wasm');
   const instance = await createXXHash128();
-  // One instance serves one file at a time: a worker hashes its files one after the other.
-  const start = (): Hasher => {
-    instance.init();
-    return { update: (bytes) => void instance.update(bytes), digest: () => instance.digest('hex') };
+  const shared = { instance, user: undefined };
+  const fresh = instance.init().save();
+  const start = (): Hasher => new WasmHasher(shared, fresh);
+  return Object.assign(start, {
+    once: (bytes: Uint8Array) => {
+      const hasher = start();
+      hasher.update(bytes);
+      return hasher.digest();
+    },
+  });
+}
+
+function nodeHasher(hash: Hash): Hasher {
+  return {
+    update: (bytes) => void hash.update(bytes),
+    digest: () => hash.digest('hex'),
+    fork: () => nodeHasher(hash.copy()),
   };
-  return Object.assign(start, { once: (bytes: Uint8Array) => instance.init().update(bytes).digest('hex') });
+}
+
+/** One instance serves all hashers of a thread: whoever uses it puts away the state of the one before. */
+class WasmHasher implements Hasher {
+  private readonly shared: { instance: IHasher; user: WasmHasher | undefined };
+  private state: Uint8Array;
+
+  constructor(shared: WasmHasher['shared'], state: Uint8Array) {
+    this.shared = shared;
+    this.state = state;
+  }
+
+  update(bytes: Uint8Array): void {
+    this.take().update(bytes);
+  }
+
+  digest(): string {
+    const digest = this.take().digest('hex');
+    this.shared.user = undefined;
+    return digest;
+  }
+
+  fork(): Hasher {
+    this.state = this.take().save();
+    return new WasmHasher(this.shared, this.state);
+  }
+
+  private take(): IHasher {
+    const { instance, user } = this.shared;
+    if (user === this) return instance;
+    if (user) user.state = instance.save();
+    instance.load(this.state);
+    this.shared.user = this;
+    return instance;
+  }
 }
 
 /** Lower-case hexadecimal checksum of one file. Reference: `calculate_checksum` (SHA-256). */

@@ -6,6 +6,7 @@ import { closeSync, fsyncSync, readdirSync, readFileSync, writeSync } from 'node
 import { errnoOf } from './errors.ts';
 import { FolderCache } from './folders.ts';
 import { baseName, isInside, joinPath, parentOf, relPath } from './paths.ts';
+import { keepPartials, WAITING } from './resume.ts';
 import { type Dir, OPEN_CREATE, OPEN_READ, openAt, renameNoReplace, rmdirAt, statAt, unlinkAt } from './syscalls.ts';
 import { TRASH } from './trash.ts';
 
@@ -50,15 +51,26 @@ export function recoverDrive(root: Dir): Recovery {
   const folders = new FolderCache(root);
   try {
     const restored = replayIntents(folders);
-    const interrupted = namesIn(folders, PARTIALS);
+    const interrupted = namesIn(folders, PARTIALS).filter((name) => `${PARTIALS}/${name}` !== WAITING);
     for (const operation of interrupted) {
       unshareTrash(root, folders, `${TRASH}/${operation}`, '');
-      removeTree(root, `${PARTIALS}/${operation}`);
+      clearPartials(root, operation);
     }
     return { restored, interrupted };
   } finally {
     folders.clear();
   }
+}
+
+/** Removes what an operation left without a name; large files that it had begun wait to be gone on with. */
+export function clearPartials(root: Dir, operation: string): void {
+  const folders = new FolderCache(root);
+  try {
+    keepPartials(folders, partialFolder(operation));
+  } finally {
+    folders.clear();
+  }
+  removeTree(root, partialFolder(operation));
 }
 
 function replayIntents(folders: FolderCache): string[] {

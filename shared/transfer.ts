@@ -5,17 +5,17 @@
  * again, put in place) → flush → the caller records. Any other order has a pulled cable that loses a file. At every
  * instant a path holds its former complete content or its new complete content.
  */
-import { closeSync, constants, fchmodSync, fchownSync, fsyncSync, lchownSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, constants, fsyncSync, readdirSync } from 'node:fs';
 import { Content, type Control } from './content.ts';
 import { errnoOf, explain } from './errors.ts';
 import { FolderCache } from './folders.ts';
-import type { HasherFactory } from './hash.ts';
+import type { Algorithm, HasherFactory } from './hash.ts';
 import { Entry, factsOf, sameInode } from './listing.ts';
+import { Metadata } from './metadata.ts';
 import { baseName, parentOf } from './paths.ts';
 import { dropIntents, partialFolder, partialName, writeIntents } from './recover.ts';
+import { beginLargeCopy, type LargeCopy, RESUMABLE } from './resume.ts';
 import {
-  type Attributes,
   type Dir,
   exchange,
   flushFilesystem,
@@ -32,14 +32,10 @@ import {
   renameOver,
   rmdirAt,
   type Stat,
-  setTimes,
-  setTimesAt,
   statAt,
   statOpen,
   symlinkAt,
-  type Time,
   unlinkAt,
-  writeAttributes,
 } from './syscalls.ts';
 import type {
   CommitItem,
@@ -60,8 +56,11 @@ export class Transfer {
   private readonly masters: FolderCache;
   private readonly backups: FolderCache;
   private readonly trash: Trash;
+  private readonly metadata: Metadata;
   private readonly control: Control;
   private readonly content: Content;
+  private readonly newHasher: HasherFactory;
+  protected readonly algorithm: Algorithm;
   /** Names of the two sides, for messages. */
   private readonly source: string;
   private readonly target: string;
@@ -69,12 +68,15 @@ export class Transfer {
   /** Trash names fixed by an intent record, by item. */
   private readonly announced = new Map<number, string>();
 
-  constructor(session: TransferSession, newHasher: HasherFactory, control: Control) {
+  constructor(session: TransferSession, algorithm: Algorithm, newHasher: HasherFactory, control: Control) {
+    this.algorithm = algorithm;
+    this.newHasher = newHasher;
     this.session = session;
     this.content = new Content(newHasher, control);
     this.control = control;
     this.masters = new FolderCache(session.master);
     this.backups = new FolderCache(session.backup);
+    this.metadata = new Metadata(session);
     this.trash = new Trash(this.backups, session.operation);
     [this.source, this.target] = session.reversed ? ['Backup', 'Master'] : ['Master', 'Backup'];
   }
@@ -143,24 +145,34 @@ export class Transfer {
       if (before.kind !== 'f') return stageResult(item, 'failed', 'is no longer a regular file');
       if (item.masterFacts !== null && item.masterFacts !== facts)
         return stageResult(item, 'changed', 'changed since the plan was made');
-      const target = openAt(partials, partialName(item.seq), OPEN_CREATE, before.mode & 0o777);
+      const large = before.size > RESUMABLE && !isSparse(before) ? this.large(item, facts, partials, before) : null;
+      const target = large?.target ?? openAt(partials, partialName(item.seq), OPEN_CREATE, before.mode & 0o777);
       try {
-        const copied = this.content.copy(source, target, before.size, isSparse(before));
+        const copied = large
+          ? this.content.finish(source, large, before.size)
+          : this.content.copy(source, target, before.size, isSparse(before));
         if (copied === null) return stageResult(item, 'stopped', 'stopped while it was being copied');
         // That nothing else changed is proved by `commit`, which looks at the name once more.
         if (copied.bytes !== before.size) {
           unlinkAt(partials, partialName(item.seq));
           return stageResult(item, 'changed', 'changed during copy');
         }
-        this.applyMetadata(target, before, readAttributes(source), before.mode & 0o777 & ~this.umask);
+        const created = large?.done ? null : before.mode & 0o777 & ~this.umask;
+        this.metadata.apply(target, before, readAttributes(source), created);
         if (before.size > LARGE) fsyncSync(target);
         return { ...stageResult(item, 'done', ''), checksum: copied.checksum, masterFacts: facts, bytes: copied.bytes };
       } finally {
         closeSync(target);
+        large?.close();
       }
     } finally {
       closeSync(source);
     }
+  }
+
+  private large(item: StageItem, facts: string, partials: Dir, { mode }: Stat): LargeCopy {
+    const header = { path: item.path, facts, algorithm: this.algorithm };
+    return beginLargeCopy(this.backups, partials, partialName(item.seq), header, mode & 0o777, this.newHasher);
   }
 
   private stageSymlink(item: StageItem, folder: Dir, name: string, partials: Dir): StageResult {
@@ -171,7 +183,7 @@ export class Transfer {
       return stageResult(item, 'changed', 'changed since the plan was made');
     const target = readlinkAt(folder, name);
     symlinkAt(target, partials, partialName(item.seq));
-    this.mirrorLink(partials, partialName(item.seq), stat);
+    this.metadata.applyToLink(partials, partialName(item.seq), stat);
     return { ...stageResult(item, 'done', ''), masterFacts: facts, target };
   }
 
@@ -191,28 +203,6 @@ export class Transfer {
     if (stat?.kind !== 'd') return stageResult(item, 'failed', 'is no longer a folder');
     mkdirAt(partials, partialName(item.seq), 0o777);
     return { ...stageResult(item, 'done', ''), masterFacts: factsOf(stat, this.session.masterStable) };
-  }
-
-  /** `created`: the permission bits that creating the file has already given it. */
-  private applyMetadata(fd: number, stat: Stat, attributes: Attributes, created: number | null): void {
-    if (this.session.traits.permissions) {
-      if (this.session.owner && (stat.uid !== ownUid || stat.gid !== ownGid)) fchownSync(fd, stat.uid, stat.gid);
-      if (stat.mode !== created) fchmodSync(fd, stat.mode);
-    }
-    if (attributes.length > 0 || created === null) writeAttributes(fd, attributes);
-    setTimes(fd, this.clamp(stat.mtime));
-  }
-
-  /** Owner and times of a symbolic link itself. */
-  private mirrorLink(dir: Dir, name: string, stat: Stat): void {
-    if (this.session.owner) lchownSync(join(dir.path, name), stat.uid, stat.gid);
-    setTimesAt(dir, name, this.clamp(stat.mtime));
-  }
-
-  private clamp(time: Time): Time {
-    const { minTime, maxTime } = this.session.traits;
-    if (time.seconds < minTime) return { seconds: minTime, nanoseconds: 0 };
-    return time.seconds >= maxTime ? { seconds: maxTime, nanoseconds: 0 } : time;
   }
 
   private dropPartial(partials: Dir, seq: number): void {
@@ -414,7 +404,7 @@ export class Transfer {
       try {
         const copied = this.content.copy(source, target, old.size, isSparse(old));
         if (copied?.bytes !== old.size) throw new Error('the version of a file with several names could not be copied');
-        this.applyMetadata(target, old, readAttributes(source), null);
+        this.metadata.apply(target, old, readAttributes(source), null);
         fsyncSync(target);
       } finally {
         closeSync(target);
@@ -506,7 +496,7 @@ export class Transfer {
         if (there === null || !this.isAsRecorded(there, item.backupFacts, item.backupShared)) {
           return commitResult({ seq }, 'conflict', `the ${this.target} changed since the plan was made`);
         }
-        this.mirrorMetadata(folder, target, name, stat);
+        this.metadata.mirror(folder, target, name, stat);
         const placed = statAt(target, name);
         return {
           ...commitResult({ seq }, 'done', ''),
@@ -517,25 +507,6 @@ export class Transfer {
         return commitResult({ seq }, 'failed', explain(error));
       }
     });
-  }
-
-  private mirrorMetadata(from: Dir, to: Dir, name: string, stat: Stat): void {
-    if (stat.kind === 'l') {
-      this.mirrorLink(to, name, stat);
-      return;
-    }
-    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | (stat.kind === 'd' ? constants.O_DIRECTORY : 0);
-    const source = openAt(from, name, flags);
-    try {
-      const target = openAt(to, name, flags);
-      try {
-        this.applyMetadata(target, stat, readAttributes(source), null);
-      } finally {
-        closeSync(target);
-      }
-    } finally {
-      closeSync(source);
-    }
   }
 
   /** Modes and times of folders, deepest first, after everything in them is done; returns what both sides say then. */
@@ -552,7 +523,7 @@ export class Transfer {
         const stat = statAt(from, name);
         if (stat?.kind !== 'd')
           return { path, masterFacts: '', backupFacts: '', message: `the folder is gone from the ${this.source}` };
-        this.mirrorMetadata(from, to, name, stat);
+        this.metadata.mirror(from, to, name, stat);
         const placed = statAt(to, name);
         const backupFacts = placed ? factsOf(placed, this.session.traits.stable) : '';
         return { path, masterFacts: factsOf(stat, this.session.masterStable), backupFacts, message: '' };
@@ -582,9 +553,6 @@ export class Transfer {
     }
   }
 }
-
-const ownUid = process.geteuid?.() ?? -1;
-const ownGid = process.getegid?.() ?? -1;
 
 function stageResult(item: { seq: number }, outcome: Outcome, message: string): StageResult {
   return { seq: item.seq, outcome, message, checksum: '', masterFacts: '', target: '', bytes: 0 };

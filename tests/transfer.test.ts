@@ -97,7 +97,7 @@ async function withBench(
     moved: () => {},
     holding: () => {},
   };
-  bench.transfer = new Transfer(session, await hasherFactory('sha256'), control);
+  bench.transfer = new Transfer(session, 'sha256', await hasherFactory('sha256'), control);
   try {
     await work(bench);
   } finally {
@@ -323,7 +323,7 @@ test('checksums are those of the content, for every algorithm and at every awkwa
   for (const algorithm of ALGORITHMS) {
     await withBench({}, async (bench) => {
       const control = { stop: () => false, cancel: () => false, moved: () => {}, holding: () => {} };
-      const transfer = new Transfer(bench.session, await hasherFactory(algorithm), control);
+      const transfer = new Transfer(bench.session, 'sha256', await hasherFactory(algorithm), control);
       for (const size of algorithm === 'sha256' ? sizes : sizes.slice(0, 4))
         writeFileSync(join(bench.master, String(size)), Buffer.alloc(size, `${size} `));
       const items = readdirSync(bench.master).map((name) => item(bench, name));
