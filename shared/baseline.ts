@@ -187,6 +187,6 @@ const UPSERT = `INSERT INTO file_sync_history (${ALL_COLUMNS.join(', ')})
   master_verified = NULL, backup_verified = NULL`;
 
 /** Bounds, both exclusive, of the paths below a folder; any BLOB sorts behind every text. */
-function boundsBelow(subpath: string): [SqlValue, SqlValue] {
+export function boundsBelow(subpath: string): [SqlValue, SqlValue] {
   return subpath === '' ? ['', Uint8Array.of(0xff)] : [`${subpath}/`, `${subpath}0`];
 }

@@ -56,10 +56,10 @@ const LARGE = 4 * 1024 * 1024;
 
 export class Transfer {
   protected readonly session: TransferSession;
-  private readonly masters: FolderCache;
-  private readonly backups: FolderCache;
-  private readonly control: Control;
-  private readonly content: Content;
+  protected readonly masters: FolderCache;
+  protected readonly backups: FolderCache;
+  protected readonly control: Control;
+  protected readonly content: Content;
   private readonly umask = process.umask();
   /** Trash names fixed by an intent record, by item. */
   private readonly announced = new Map<number, string>();
@@ -83,7 +83,7 @@ export class Transfer {
     return this.backups.makePinned(partials);
   }
 
-  private nextItem(path: string): void {
+  protected nextItem(path: string): void {
     this.control.holding(path);
     this.masters.trim();
     this.backups.trim();

@@ -40,7 +40,22 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
     'run',
   ],
   restore: ['detect', 'groups', 'projects', 'history', 'encrypt', 'sync'],
-  verify: ['detect', 'groups', 'projects', 'history', 'encrypt'],
+  scrub: ['detect', 'groups', 'history', 'pairs', 'session'],
+  heal: ['history', 'session'],
+  manifest: ['groups', 'history', 'run', 'scrub', 'session'],
+  verify: [
+    'detect',
+    'groups',
+    'projects',
+    'history',
+    'encrypt',
+    'session',
+    'control',
+    'run',
+    'scrub',
+    'heal',
+    'manifest',
+  ],
   watch: ['detect', 'groups', 'projects', 'history', 'sync', 'notify'],
   schedule: ['detect', 'groups', 'projects', 'history', 'sync', 'verify', 'notify'],
   daemon: ['detect', 'history', 'watch', 'schedule', 'notify'],
@@ -50,8 +65,21 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   demo: 'any',
 };
 
-/** Steps of `sync`, and what `groups` stands on: without a command of their own. */
-const WITHOUT_COMMAND = ['pairs', 'reconcile', 'session', 'survey', 'plan', 'bulk', 'control', 'apply', 'run'];
+/** Steps of `sync` and `verify`, and what `groups` stands on: without a command of their own. */
+const WITHOUT_COMMAND = [
+  'pairs',
+  'reconcile',
+  'session',
+  'survey',
+  'plan',
+  'bulk',
+  'control',
+  'apply',
+  'run',
+  'scrub',
+  'heal',
+  'manifest',
+];
 /** What a pure function may work with: neither reads, writes nor asks the clock. */
 const PURE = ['shared/paths.ts', 'shared/listing.ts'];
 const FOLDERS = ['features', 'shared', 'tui', 'config', 'tests', 'docs', 'dist', 'node_modules', '.ci', '.git'];

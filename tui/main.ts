@@ -29,6 +29,10 @@ const FEATURES: Readonly<Record<string, Feature>> = {
     summary: 'bring the Backup into step with the Master',
     load: () => import('../features/sync.ts'),
   },
+  verify: {
+    summary: 'Read files anew and compare them with what was recorded; heal what is damaged',
+    load: () => import('../features/verify.ts'),
+  },
   history: {
     summary: 'What was synced, restored and verified, when, and with what result',
     load: () => import('../features/history.ts'),
