@@ -35,7 +35,9 @@ export interface Counts {
 /** Runs every matching file and writes the report; the last line is the sum. */
 export async function runTests(options: RunOptions): Promise<Counts> {
   const { folder, filters, write } = options;
-  const files = testFiles(folder).filter((file) => filters.length === 0 || filters.some((part) => relative(folder, file).includes(part)));
+  const files = testFiles(folder).filter(
+    (file) => filters.length === 0 || filters.some((part) => relative(folder, file).includes(part)),
+  );
   const total: Counts = { passed: 0, failed: 0, skipped: 0 };
   const temporary = realpathSync(mkdtempSync(join(tmpdir(), 'tandem-test-')));
   const running = new Set<ChildProcess>();

@@ -299,8 +299,8 @@ driveTest(test, 'a drive that is pulled ends the run instead of calling its file
     const ctx = pair.context({
       emit: (event) => {
         if (event.kind !== 'operation_started') return;
-          rmSync(join(pair.backup, 'a.raw'));
-          drives[1]?.unplug();
+        rmSync(join(pair.backup, 'a.raw'));
+        drives[1]?.unplug();
       },
     });
     const error = await refusal(verifyFiles('Archive', {}, ctx));
