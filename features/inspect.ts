@@ -284,7 +284,7 @@ class Run {
   }
 
   result(startTime: string): VerifyResult {
-    const findings = this.findings.toSorted((a, b) => (a.path === b.path ? 0 : a.path < b.path ? -1 : 1));
+    const findings = this.findings.toSorted(byPath);
     const count = (kind: Finding['kind']): number => findings.filter((one) => one.kind === kind).length;
     const damage = findings.some(isDamage);
     return {
@@ -356,4 +356,10 @@ function canHeal({ finding, row, seen }: Case, cases: readonly Case[], pair: Ope
 function actionOf({ path, side, kind, size, message, healed }: Finding): Parameters<typeof recordActions>[2][number] {
   const status = healed ? 'done' : DAMAGE.has(kind) ? 'failed' : 'skipped';
   return { path, action: healed ? 'heal' : kind, size, status, message: `${ROLE_NAME[side]}: ${message}` };
+}
+
+/** By path, the Master first. */
+function byPath(a: Finding, b: Finding): number {
+  if (a.path !== b.path) return a.path < b.path ? -1 : 1;
+  return a.side === b.side ? 0 : a.side === 'master' ? -1 : 1;
 }
