@@ -80,6 +80,8 @@ export interface HistoryFilter {
   /** Name of the target, or a group's id. */
   target?: string;
   status?: OperationStatus;
+  /** `sync`, `verify` … */
+  type?: string;
   limit: number | 'all';
   offset?: number;
 }
@@ -199,15 +201,16 @@ export async function markInterrupted(ctx: Context): Promise<number> {
 export async function listOperations(filter: HistoryFilter, ctx: Context): Promise<Operation[]> {
   const db = await ctx.dbIfExists();
   if (!db) return [];
-  const { group_id, target, status, limit, offset = 0 } = filter;
+  const { group_id, target, status, type, limit, offset = 0 } = filter;
   const conditions = ['true'];
   if (group_id !== undefined) conditions.push('group_id = ?1');
   if (target !== undefined) conditions.push('(target_name = ?2 OR group_id = ?2)');
   if (status !== undefined) conditions.push('status = ?3');
+  if (type !== undefined) conditions.push('operation_type = ?4');
   const rows = await db.all<OperationRow>(
     `SELECT ${OPERATION_COLUMNS} FROM sync_operations WHERE ${conditions.join(' AND ')}
-      ORDER BY id DESC LIMIT ?4 OFFSET ?5`,
-    [group_id ?? null, target ?? null, status ?? null, limit === 'all' ? -1 : limit, offset],
+      ORDER BY id DESC LIMIT ?5 OFFSET ?6`,
+    [group_id ?? null, target ?? null, status ?? null, type ?? null, limit === 'all' ? -1 : limit, offset],
   );
   return rows.map(toOperation);
 }

@@ -81,11 +81,47 @@ export async function runLocked(
   try {
     pair.workers = await early;
     await lockDrives(pair, flags, locks, ctx);
-    recover(pair, ctx);
+    recoverPair(pair, ctx);
     return await journal(target, { pair, locks }, flags, ctx, prepare, kind);
   } finally {
     for (const lock of locks) lock.release();
     await pair.close();
+  }
+}
+
+/** Puts right what an interrupted run left on either drive. Both are locked. */
+export function recoverPair(pair: OpenPair, ctx: Context): void {
+  const sides = [
+    { root: pair.backup, drive: pair.backupDrive },
+    { root: pair.master, drive: pair.masterDrive },
+  ].filter(({ drive }) => !drive.read_only);
+  const recovered = sides.map(({ root }) => recoverDrive(root.dir));
+  if (recovered.some(({ interrupted }) => interrupted.length > 0))
+    ctx.emit({
+      kind: 'note',
+      message: 'An earlier run was interrupted; what it left behind was cleared, and this run finishes its work.',
+    });
+  for (const path of recovered.flatMap(({ restored }) => restored))
+    ctx.emit({ kind: 'note', message: `Put right after an interruption: ${displayPath(path)}` });
+}
+
+/** @throws TandemError `locked` when another process writes to the drive, `failed` when it cannot be written at all. */
+export async function lockDrive(
+  root: DriveRoot,
+  network: boolean,
+  flags: Pick<RunFlags, 'lockWait' | 'breakLock'>,
+  ctx: Context,
+): Promise<DriveLock> {
+  const wait = flags.lockWait ?? 0;
+  const breakLock = flags.breakLock === true;
+  try {
+    return await DriveLock.acquire(root.dir, { label: root.label, wait, breakLock, network, signal: ctx.signal });
+  } catch (error) {
+    if (error instanceof TandemError || ctx.signal.aborted) throw error;
+    throw new TandemError('failed', `The drive '${root.label}' cannot be locked for writing: ${explain(error)}.`, {
+      hint: 'Check that it is writable and not full; `tandem doctor` looks at it.',
+      cause: error,
+    });
   }
 }
 
@@ -99,24 +135,6 @@ async function earlyWorkers(group: Group, flags: RunFlags, ctx: Context): Promis
   const { master_drive: master, backup_drive: backup } = group;
   const known = await findPair(master.drive_uuid ?? '', backup.drive_uuid ?? '', ctx).catch(() => null);
   return known === null ? new WorkerPool(workerCount(syncOptions(group, flags.options ?? {}))).warm() : undefined;
-}
-
-/** Both drives may have been written to: a restore or a resolution changes the Master as well. */
-function recover(pair: OpenPair, ctx: Context): void {
-  for (const { root, drive } of [
-    { root: pair.master, drive: pair.masterDrive },
-    { root: pair.backup, drive: pair.backupDrive },
-  ]) {
-    if (drive.read_only) continue;
-    const recovered = recoverDrive(root.dir);
-    if (recovered.interrupted.length > 0)
-      ctx.emit({
-        kind: 'note',
-        message: 'An earlier run was interrupted; what it left behind was cleared, and this run finishes its work.',
-      });
-    for (const path of recovered.restored)
-      ctx.emit({ kind: 'note', message: `Put right after an interruption: ${displayPath(path)}` });
-  }
 }
 
 interface Locked {
@@ -275,20 +293,6 @@ async function lockDrives(pair: OpenPair, flags: RunFlags, locks: DriveLock[], c
   }
   for (const { root, drive } of sides) {
     if (!drive.read_only) locks.push(await lockDrive(root, drive.network, flags, ctx));
-  }
-}
-
-async function lockDrive(root: DriveRoot, network: boolean, flags: RunFlags, ctx: Context): Promise<DriveLock> {
-  const wait = flags.lockWait ?? 0;
-  const breakLock = flags.breakLock === true;
-  try {
-    return await DriveLock.acquire(root.dir, { label: root.label, wait, breakLock, network, signal: ctx.signal });
-  } catch (error) {
-    if (error instanceof TandemError || ctx.signal.aborted) throw error;
-    throw new TandemError('failed', `The drive '${root.label}' cannot be locked for writing: ${explain(error)}.`, {
-      hint: 'Check that it is writable and not full; `tandem doctor` looks at it.',
-      cause: error,
-    });
   }
 }
 

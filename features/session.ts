@@ -135,19 +135,24 @@ export function assertIdentity(pair: OpenPair): void {
     [pair.master, pair.masterUuid],
     [pair.backup, pair.backupUuid],
   ] as const) {
-    assertPresent(root);
-    if (uuid === '') continue;
-    const found = readSignature(root.dir.path)?.drive_uuid ?? null;
-    if (found === uuid) continue;
-    throw new TandemError(
-      'guard',
-      `The drive at ${root.mountPath} is not '${root.label}' of this group: its signature is ${found ?? 'missing'}, expected ${uuid}.`,
-      {
-        guard: 'identity',
-        hint: 'Nothing was written. Plug in the right drive; for a new or reformatted drive edit the group with `tandem groups edit`.',
-      },
-    );
+    assertSide(root, uuid);
   }
+}
+
+/** The same of one drive. */
+export function assertSide(root: DriveRoot, uuid: string): void {
+  assertPresent(root);
+  if (uuid === '') return;
+  const found = readSignature(root.dir.path)?.drive_uuid ?? null;
+  if (found === uuid) return;
+  throw new TandemError(
+    'guard',
+    `The drive at ${root.mountPath} is not '${root.label}' of this group: its signature is ${found ?? 'missing'}, expected ${uuid}.`,
+    {
+      guard: 'identity',
+      hint: 'Nothing was written. Plug in the right drive; for a new or reformatted drive edit the group with `tandem groups edit`.',
+    },
+  );
 }
 
 /** The options of a group with flags over them. */
@@ -155,10 +160,8 @@ export function syncOptions(group: Group, flags: Partial<SyncOptions>): SyncOpti
   return { ...resolveOptions(group), checksum: false, trust_mtime: false, ...flags };
 }
 
-// --- internal ---
-
 /** What a worker needs to know of the pair. */
-function transferSession(pair: OpenPair, operation: string): TransferSession {
+export function transferSession(pair: OpenPair, operation: string): TransferSession {
   const traits = pair.backupTraits;
   const [minTime, maxTime] = timeLimits(traits.filesystem);
   return {
@@ -179,6 +182,8 @@ function transferSession(pair: OpenPair, operation: string): TransferSession {
     },
   };
 }
+
+// --- internal ---
 
 /** How finely the Master dates changes. */
 export function masterClock({ masterTraits }: OpenPair): ClockRules {
@@ -238,7 +243,7 @@ function requireBoth(pair: Pair, drives: readonly DriveInfo[]): Both {
   );
 }
 
-function traitsOf(root: DriveRoot, drive: DriveInfo): Traits {
+export function traitsOf(root: DriveRoot, drive: DriveInfo): Traits {
   return readSignature(root.dir.path)?.traits ?? defaultTraits(drive.filesystem);
 }
 

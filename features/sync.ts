@@ -107,8 +107,9 @@ export interface SyncStatus {
 /** Whether Master and Backup agree now, by looking at both. Reference: `verify_sync_status`. */
 export async function verifySyncStatus(group: string, path: string | undefined, ctx: Context): Promise<SyncStatus> {
   const plan = await planSync(group, path === undefined ? {} : { path }, ctx);
-  const [last] = await listOperations({ group_id: plan.target.group_id, limit: 1 }, ctx);
-  const [good] = await listOperations({ group_id: plan.target.group_id, status: 'completed', limit: 1 }, ctx);
+  const [last] = await listOperations({ group_id: plan.target.group_id, type: 'sync', limit: 1 }, ctx);
+  const ended = { group_id: plan.target.group_id, type: 'sync', status: 'completed', limit: 1 } as const;
+  const [good] = await listOperations(ended, ctx);
   const waiting = plan.actions.filter(({ kind }) => kind !== 'adopt' && kind !== 'forget' && kind !== 'skip');
   return {
     target: plan.target.name,

@@ -110,11 +110,44 @@ export class Content {
 
   /** The checksum of a file as the drive has it; `direct` asks for a way around the page cache, and says whether there was one. */
   readBack(dir: Dir, name: string, direct: boolean): { checksum: string; direct: boolean } {
+    const { result, direct: reached } = this.pastCache(dir, name, direct, (fd, buffer) =>
+      this.hashOpen(fd, buffer, this.newHasher),
+    );
+    return { checksum: result, direct: reached };
+  }
+
+  /** The same with several checksums from one reading; null when the run was stopped in the middle. */
+  digests(
+    dir: Dir,
+    name: string,
+    direct: boolean,
+    makers: readonly (() => Pick<Hasher, 'update' | 'digest'>)[],
+  ): { checksums: string[]; direct: boolean } | null {
+    const { result, direct: reached } = this.pastCache(dir, name, direct, (fd, buffer) => {
+      const hashers = makers.map((make) => make());
+      for (let at = 0; ; ) {
+        if (this.control.stop()) return null;
+        const read = readSync(fd, buffer, 0, buffer.length, at);
+        if (read === 0) return hashers.map((hasher) => hasher.digest());
+        for (const hasher of hashers) hasher.update(buffer.subarray(0, read));
+        at += read;
+        this.control.moved(read);
+      }
+    });
+    return result === null ? null : { checksums: result, direct: reached };
+  }
+
+  private pastCache<T>(
+    dir: Dir,
+    name: string,
+    direct: boolean,
+    read: (fd: number, buffer: Buffer) => T,
+  ): { result: T; direct: boolean } {
     if (direct && constants.O_DIRECT !== undefined) {
       try {
         const fd = openAt(dir, name, OPEN_READ | constants.O_DIRECT);
         try {
-          return { checksum: this.hashOpen(fd, alignedBuffer(), this.newHasher), direct: true };
+          return { result: read(fd, alignedBuffer()), direct: true };
         } finally {
           closeSync(fd);
         }
@@ -125,7 +158,7 @@ export class Content {
     const fd = openAt(dir, name, OPEN_READ);
     try {
       dropCache(fd);
-      return { checksum: this.hashOpen(fd, this.buffer, this.newHasher), direct: false };
+      return { result: read(fd, this.buffer), direct: false };
     } finally {
       closeSync(fd);
     }

@@ -48,6 +48,8 @@ export const ALWAYS_EXCLUDED: readonly string[] = [
   'lost+found',
   '.Spotlight-V100',
   '.fseventsd',
+  // The history of a whole drive: each drive has its own. Deeper down it belongs to the folder that it lies in.
+  'ascmhl',
 ];
 
 const excludedName = new RegExp(

@@ -53,12 +53,12 @@ const LARGE = 4 * 1024 * 1024;
 
 export class Transfer {
   protected readonly session: TransferSession;
-  private readonly masters: FolderCache;
-  private readonly backups: FolderCache;
+  protected readonly masters: FolderCache;
+  protected readonly backups: FolderCache;
   private readonly trash: Trash;
   private readonly metadata: Metadata;
-  private readonly control: Control;
-  private readonly content: Content;
+  protected readonly control: Control;
+  protected readonly content: Content;
   private readonly newHasher: HasherFactory;
   protected readonly algorithm: Algorithm;
   /** Names of the two sides, for messages. */
@@ -92,7 +92,7 @@ export class Transfer {
     return this.backups.makePinned(partials);
   }
 
-  private nextItem(path: string): void {
+  protected nextItem(path: string): void {
     this.control.holding(path);
     this.masters.trim();
     this.backups.trim();

@@ -1,9 +1,10 @@
 /** Inside a worker thread: carries out the tasks of shared/workers.ts one after the other. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { BulkTransfer } from './bulk-transfer.ts';
 import type { Control } from './content.ts';
+import { type Digest, hashersFor } from './digests.ts';
 import { errnoOf, messageOf } from './errors.ts';
 import { type Algorithm, hasherFactory } from './hash.ts';
+import { ScrubTransfer } from './scrub.ts';
 import {
   CANCEL,
   isText,
@@ -50,7 +51,7 @@ function reply(message: WorkerReply, asIs = false): void {
 }
 
 interface Open {
-  transfer: BulkTransfer;
+  transfer: ScrubTransfer;
   isJunk(name: string): boolean;
 }
 
@@ -59,7 +60,7 @@ let open: Promise<Open> | undefined;
 async function begin({ transfer, algorithm, junk }: WorkerSession): Promise<Open> {
   const names = new Set(junk);
   return {
-    transfer: new BulkTransfer(transfer, algorithm, await hasherFactory(algorithm), control),
+    transfer: new ScrubTransfer(transfer, algorithm, await hasherFactory(algorithm), control),
     isJunk: (name) => names.has(name) || name.startsWith('._'),
   };
 }
@@ -68,6 +69,7 @@ async function begin({ transfer, algorithm, junk }: WorkerSession): Promise<Open
 async function withFunctions(task: TaskMessage['task'], args: unknown[], isJunk: Open['isJunk']): Promise<unknown[]> {
   if (task === 'remove') return [args[0], isJunk];
   if (task === 'hash') return [args[0], args[1], await hasherFactory(args[2] as Algorithm)];
+  if (task === 'scrub') return [args[0], args[1], args[2], await hashersFor(args[3] as Digest[])];
   return args;
 }
 

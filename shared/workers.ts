@@ -1,13 +1,14 @@
 /**
  * The pool of worker threads behind every run: synchronous system calls inside, batches in and out. A task names a method
- * of `BulkTransfer`; its result is what that method returns. Started only when there is work, once per run.
+ * of `ScrubTransfer`; its result is what that method returns. Started only when there is work, once per run.
  */
 import { Worker } from 'node:worker_threads';
-import type { BulkTransfer } from './bulk-transfer.ts';
+import type { Digest } from './digests.ts';
 import type { Algorithm } from './hash.ts';
+import type { ScrubTransfer } from './scrub.ts';
 import type { TransferSession } from './tasks.ts';
 
-/** The methods of BulkTransfer that a task can name, with their own parameters and results. */
+/** The methods of ScrubTransfer that a task can name, with their own parameters and results. */
 export type TaskName =
   | 'stage'
   | 'stageNew'
@@ -15,6 +16,7 @@ export type TaskName =
   | 'verify'
   | 'commit'
   | 'hash'
+  | 'scrub'
   | 'makeFolders'
   | 'remove'
   | 'copyMetadata'
@@ -98,7 +100,7 @@ export class WorkerPool {
   }
 
   /** Runs a task on the next free worker; starts another worker while all are busy and there is room. */
-  async run<T extends TaskName>(task: T, ...args: TaskArguments<T>): Promise<ReturnType<BulkTransfer[T]>> {
+  async run<T extends TaskName>(task: T, ...args: TaskArguments<T>): Promise<ReturnType<ScrubTransfer[T]>> {
     return (await this.enqueue(undefined, task, args)).result;
   }
 
@@ -106,7 +108,7 @@ export class WorkerPool {
   runSomewhere<T extends TaskName>(
     task: T,
     ...args: TaskArguments<T>
-  ): Promise<{ result: ReturnType<BulkTransfer[T]>; on: number }> {
+  ): Promise<{ result: ReturnType<ScrubTransfer[T]>; on: number }> {
     return this.enqueue(undefined, task, args);
   }
 
@@ -115,7 +117,7 @@ export class WorkerPool {
     on: number,
     task: T,
     ...args: TaskArguments<T>
-  ): Promise<ReturnType<BulkTransfer[T]>> {
+  ): Promise<ReturnType<ScrubTransfer[T]>> {
     return (await this.enqueue(on, task, args)).result;
   }
 
@@ -123,7 +125,7 @@ export class WorkerPool {
     on: number | undefined,
     task: T,
     args: unknown[],
-  ): Promise<{ result: ReturnType<BulkTransfer[T]>; on: number }> {
+  ): Promise<{ result: ReturnType<ScrubTransfer[T]>; on: number }> {
     return new Promise((done, fail) => {
       this.waiting.push({ message: { id: this.nextId++, task, args }, done: done as Pending['done'], fail, on });
       this.dispatch();
@@ -240,12 +242,17 @@ export function isText(task: TaskName): boolean {
   return task === 'stageNew' || task === 'placeNew';
 }
 
-/** Functions do not travel: `remove` takes its junk list from the worker's data, `hash` the name of its algorithm. */
+/** Functions do not travel: `remove` takes its junk list from the worker's data, `hash` and `scrub` the names of formats. */
 type TaskArguments<T extends TaskName> = T extends 'remove'
-  ? [Parameters<BulkTransfer['remove']>[0]]
+  ? [Parameters<ScrubTransfer['remove']>[0]]
   : T extends 'hash'
     ? [
-        ...side: Parameters<BulkTransfer['hash']> extends [infer S, infer I, unknown] ? [S, I] : never,
+        ...side: Parameters<ScrubTransfer['hash']> extends [infer S, infer I, unknown] ? [S, I] : never,
         algorithm: Algorithm,
       ]
-    : Parameters<BulkTransfer[T]>;
+    : T extends 'scrub'
+      ? [
+          ...what: Parameters<ScrubTransfer['scrub']> extends [infer S, infer I, infer D, unknown] ? [S, I, D] : never,
+          formats: readonly Digest[],
+        ]
+      : Parameters<ScrubTransfer[T]>;

@@ -43,7 +43,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
     'run',
   ],
   restore: ['detect', 'groups', 'projects', 'history', 'encrypt', 'sync'],
-  verify: ['detect', 'groups', 'projects', 'history', 'encrypt'],
+  scrub: ['detect', 'groups', 'history', 'pairs', 'session'],
+  heal: ['history', 'session'],
+  inspect: ['control', 'groups', 'heal', 'history', 'pairs', 'run', 'scrub', 'session'],
+  manifest: ['groups', 'history', 'scrub', 'session'],
+  verify: ['detect', 'groups', 'projects', 'history', 'encrypt', 'pairs', 'run', 'scrub', 'inspect', 'manifest'],
   watch: ['detect', 'groups', 'projects', 'history', 'sync', 'notify'],
   schedule: ['detect', 'groups', 'projects', 'history', 'sync', 'verify', 'notify'],
   daemon: ['detect', 'history', 'watch', 'schedule', 'notify'],
@@ -53,7 +57,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   demo: 'any',
 };
 
-/** Steps of `sync`, and what `groups` stands on: without a command of their own. */
+/** Steps of other features, and what `groups` stands on: without a command of their own. */
 const WITHOUT_COMMAND = [
   'pairs',
   'reconcile',
@@ -65,6 +69,10 @@ const WITHOUT_COMMAND = [
   'record',
   'apply',
   'run',
+  'scrub',
+  'heal',
+  'inspect',
+  'manifest',
   'resolution',
   'settle',
 ];

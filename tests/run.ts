@@ -15,7 +15,7 @@ import { removeBelow } from './helpers/drives.ts';
 export interface RunOptions {
   /** Folder whose `*.test.ts`, at any depth, are run. */
   folder: string;
-  /** Only files whose path contains one of these. */
+  /** Only files whose path below the folder contains one of these. */
   filters: readonly string[];
   verbose: boolean;
   jobs: number;
@@ -35,7 +35,9 @@ export interface Counts {
 /** Runs every matching file and writes the report; the last line is the sum. */
 export async function runTests(options: RunOptions): Promise<Counts> {
   const { folder, filters, write } = options;
-  const files = testFiles(folder).filter((file) => filters.length === 0 || filters.some((part) => file.includes(part)));
+  const files = testFiles(folder).filter(
+    (file) => filters.length === 0 || filters.some((part) => relative(folder, file).includes(part)),
+  );
   const total: Counts = { passed: 0, failed: 0, skipped: 0 };
   const temporary = realpathSync(mkdtempSync(join(tmpdir(), 'tandem-test-')));
   const running = new Set<ChildProcess>();

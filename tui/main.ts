@@ -33,6 +33,10 @@ const FEATURES: Readonly<Record<string, Feature>> = {
     summary: 'decide what a sync would not decide by itself',
     load: () => import('../features/conflicts.ts'),
   },
+  verify: {
+    summary: 'Read files anew and compare them with what was recorded; heal what is damaged',
+    load: () => import('../features/verify.ts'),
+  },
   history: {
     summary: 'What was synced, restored and verified, when, and with what result',
     load: () => import('../features/history.ts'),

@@ -1,0 +1,241 @@
+/**
+ * Puts a good copy in the place of a damaged one, in either direction. The source proves itself by the checksum of the
+ * very bytes that are written, the damaged file stays as a version in the trash of its own drive, and what was written is
+ * read back before it takes the name. Called with both drives locked.
+ */
+import { chunk, GROUP_FILES, groupBySize } from '../shared/batches.ts';
+import type { Context } from '../shared/context.ts';
+import { ALGORITHMS, type Algorithm } from '../shared/hash.ts';
+import { factsField } from '../shared/listing.ts';
+import type { DriveLock } from '../shared/lock.ts';
+import { depthOf, parentOf } from '../shared/paths.ts';
+import { partialFolder, removeTree } from '../shared/recover.ts';
+import { isRacy, makeRow } from '../shared/rows.ts';
+import { isFuse } from '../shared/store.ts';
+import { statAt } from '../shared/syscalls.ts';
+import type { CommitItem, StageItem, StageResult } from '../shared/tasks.ts';
+import { trashFolder } from '../shared/trash.ts';
+import type { WorkerPool } from '../shared/workers.ts';
+import { type BaselineRow, writeBaseline } from './history.ts';
+import { assertIdentity, masterClock, type OpenPair, OS_JUNK, reversedPair, transferSession } from './session.ts';
+
+export type Direction = 'to_master' | 'to_backup';
+
+/** A damaged file, and what is recorded of it. */
+export interface HealItem {
+  row: BaselineRow;
+  /** The damaged file as it was seen a moment ago. */
+  facts: string;
+  /** It has other names. */
+  shared: boolean;
+}
+
+export interface HealResult {
+  path: string;
+  healed: boolean;
+  /** Why not; empty when it was healed. */
+  message: string;
+  /** Where the damaged file is, from the root of its drive; null when nothing was moved. */
+  version: string | null;
+  bytes: number;
+}
+
+export interface HealTask {
+  pair: OpenPair;
+  /** Confirmed before each batch. */
+  locks: readonly DriveLock[];
+  /** Told anew what to work on; nothing else may use it meanwhile. */
+  pool: WorkerPool;
+  operation: string;
+  pairId: number;
+  cancelled(): boolean;
+  /** Told as soon as a file is healed and recorded, or refused: also when a later batch throws. */
+  done(result: HealResult): void;
+}
+
+/**
+ * Copies over damaged files from the other side and records them, batch by batch: what was put in place before a throw is
+ * recorded. What a cancelled run did not come to is not told of.
+ * @throws TandemError when a drive is gone or another one, or a lock was taken.
+ */
+export async function copyFiles(
+  task: HealTask,
+  direction: Direction,
+  items: readonly HealItem[],
+  ctx: Context,
+): Promise<void> {
+  const healed: string[] = [];
+  const view = direction === 'to_backup' ? task.pair : reversedPair(task.pair);
+  let seq = 0;
+  try {
+    for (const algorithm of ALGORITHMS) {
+      const some = items.filter(({ row }) => row.checksum_algorithm === algorithm);
+      if (some.length === 0) continue;
+      task.pool.open({ transfer: transferSession(view, task.operation), algorithm, junk: OS_JUNK });
+      for (const batch of groupBySize(some.map((item) => ({ ...item, size: item.row.size })))) {
+        if (task.cancelled()) break;
+        const results = await new Batch({ task, view, direction, algorithm, ctx }, batch, seq).run();
+        for (const result of results) task.done(result);
+        healed.push(...results.filter((result) => result.healed).map(({ path }) => path));
+        seq += batch.length;
+      }
+    }
+    await finishFolders(task, view, direction, healed, ctx);
+  } finally {
+    clearPartials(view, task.operation);
+  }
+}
+
+// --- internal ---
+
+/** The Master in the Backup's place: a session on it reads from the Backup and writes to the Master. */
+interface Setting {
+  task: HealTask;
+  /** `master` is the source, `backup` the target. */
+  view: OpenPair;
+  direction: Direction;
+  algorithm: Algorithm;
+  ctx: Context;
+}
+
+interface Staged {
+  item: HealItem;
+  stage: StageItem;
+  result: StageResult;
+}
+
+/** Some files that go stage → flush → read back → commit → flush → record together. */
+class Batch {
+  private readonly setting: Setting;
+  private readonly items: readonly HealItem[];
+  private readonly firstSeq: number;
+  private readonly results: HealResult[] = [];
+  private readonly startedAt = Date.now();
+
+  constructor(setting: Setting, items: readonly HealItem[], firstSeq: number) {
+    this.setting = setting;
+    this.items = items;
+    this.firstSeq = firstSeq;
+  }
+
+  async run(): Promise<HealResult[]> {
+    const { task } = this.setting;
+    assertIdentity(task.pair);
+    for (const lock of task.locks) lock.confirm();
+    const staged = await this.stage();
+    if (staged.length > 0) {
+      await task.pool.run('flush');
+      const proved = await this.readBack(staged);
+      await this.commit(proved);
+    }
+    if (this.results.some(({ healed }) => !healed)) assertIdentity(task.pair);
+    return this.results;
+  }
+
+  private async stage(): Promise<Staged[]> {
+    const stages = this.items.map(({ row, facts, shared }, index): StageItem => {
+      const { path, size } = row;
+      const seq = this.firstSeq + index + 1;
+      return { seq, path, kind: 'f', size, linkTo: null, masterFacts: null, backupFacts: facts, backupShared: shared };
+    });
+    const results = await this.setting.task.pool.run('stage', stages);
+    return results.flatMap((result, index): Staged[] => {
+      const item = this.items[index] as HealItem;
+      if (result.outcome !== 'done') this.refuse(item, result.message);
+      else if (result.checksum !== item.row.checksum)
+        this.refuse(item, 'the other copy is not what was recorded either; nothing was changed');
+      else return [{ item, stage: stages[index] as StageItem, result }];
+      return [];
+    });
+  }
+
+  /** What the medium gives back, before the damaged file loses its name. */
+  private async readBack(staged: readonly Staged[]): Promise<Staged[]> {
+    const { task, view } = this.setting;
+    const direct = !view.backupDrive.network && !isFuse(view.backup);
+    const sums = staged.map(({ result: { seq, checksum } }) => ({ seq, checksum }));
+    const { failed } = await task.pool.run('verify', sums, direct);
+    const bad = new Set(failed);
+    return staged.filter(({ item, result }) => {
+      if (bad.has(result.seq))
+        this.refuse(item, 'what was read back differs from what was written; the drive may be failing');
+      return !bad.has(result.seq);
+    });
+  }
+
+  private async commit(staged: readonly Staged[]): Promise<void> {
+    const { task, view, direction, algorithm, ctx } = this.setting;
+    if (staged.length === 0) return;
+    const results = await task.pool.run('commit', staged.map(commitItem));
+    await task.pool.run('flush');
+    const rows: BaselineRow[] = [];
+    results.forEach(({ outcome, message, backupFacts }, index) => {
+      const { item, result } = staged[index] as Staged;
+      const { path, size, checksum } = item.row;
+      if (outcome !== 'done') {
+        this.refuse(item, message);
+        return;
+      }
+      const doubt = isRacy(result.masterFacts, this.startedAt, masterClock(view)) ? 'racy' : '';
+      const facts = inOrder(direction, result.masterFacts, backupFacts);
+      rows.push(makeRow(path, size, facts[0], facts[1], { checksum, algorithm, doubt }));
+      const version = `${trashFolder(task.operation, '')}/${path}`;
+      this.results.push({ path, healed: true, message: '', version, bytes: Number(factsField(backupFacts, 1)) });
+    });
+    await writeBaseline(task.pairId, task.pair.group.id, 'restore', rows, [], ctx);
+  }
+
+  private refuse({ row }: HealItem, message: string): void {
+    const { direction } = this.setting;
+    // The worker calls its source Master and its target Backup, whichever they are.
+    const said = direction === 'to_backup' ? message : message.replace(/Master|Backup/g, (word) => OTHER[word] ?? word);
+    this.results.push(refused(row.path, said));
+  }
+}
+
+const OTHER: Readonly<Record<string, string>> = { Master: 'Backup', Backup: 'Master' };
+
+function refused(path: string, message: string): HealResult {
+  return { path, healed: false, message, version: null, bytes: 0 };
+}
+
+function commitItem({ stage, result }: Staged): CommitItem {
+  const { seq, path, backupFacts, backupShared } = stage;
+  return { seq, path, kind: 'f', linkTo: null, backupFacts, backupShared, stagedFacts: result.masterFacts };
+}
+
+function inOrder(direction: Direction, source: string, target: string): [master: string, backup: string] {
+  return direction === 'to_backup' ? [source, target] : [target, source];
+}
+
+/** A folder in which a file was exchanged has another time now: it gets that of its twin again. */
+async function finishFolders(
+  task: HealTask,
+  view: OpenPair,
+  direction: Direction,
+  healed: readonly string[],
+  ctx: Context,
+): Promise<void> {
+  const folders = new Set(healed.map((path) => parentOf(path)).filter((path) => path !== ''));
+  if (folders.size === 0) return;
+  assertIdentity(view);
+  const deepest = [...folders].sort((a, b) => depthOf(b) - depthOf(a));
+  for (const part of chunk(deepest, GROUP_FILES)) {
+    const done = await task.pool.run('finishFolders', part);
+    const rows = done.flatMap(({ path, masterFacts, backupFacts, message }) => {
+      if (message !== '') return [];
+      return [makeRow(path, 0, ...inOrder(direction, masterFacts, backupFacts), {})];
+    });
+    await task.pool.run('flush');
+    await writeBaseline(task.pairId, task.pair.group.id, 'restore', rows, [], ctx);
+  }
+}
+
+function clearPartials(view: OpenPair, operation: string): void {
+  try {
+    const folder = partialFolder(operation);
+    if (statAt(view.backup.dir, folder) !== null) removeTree(view.backup.dir, folder);
+  } catch {
+    // A drive that is gone keeps its partials; the next run clears them.
+  }
+}
