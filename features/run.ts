@@ -18,7 +18,9 @@ import { applyPlan } from './apply.ts';
 import type { Group } from './groups.ts';
 import { completeOperation, ensurePair, findPair, reportProgress, startOperation } from './history.ts';
 import type { Plan, SyncTarget } from './plan.ts';
+import type { Action } from './reconcile.ts';
 import { type OpenPair, openPair, type SyncOptions, syncOptions, workerCount } from './session.ts';
+import { arrive, arriveHome, depart, type Journey } from './travel.ts';
 
 export interface RunFlags {
   /** Folder of the drives; `''` for everything. */
@@ -69,7 +71,8 @@ export async function runLocked(
       });
     for (const path of recovered.restored)
       ctx.emit({ kind: 'note', message: `Put right after an interruption: ${displayPath(path)}` });
-    return await journal(target, { pair, locks }, flags, ctx, prepare);
+    const journey = await arrive(pair, ctx);
+    return await journal(target, { pair, locks, journey }, flags, ctx, prepare);
   } finally {
     for (const lock of locks) lock.release();
     await pair.close();
@@ -91,7 +94,11 @@ async function earlyWorkers(group: Group, flags: RunFlags, ctx: Context): Promis
 interface Locked {
   pair: OpenPair;
   locks: DriveLock[];
+  journey: Journey;
 }
+
+/** Steps that leave both drives as they are. */
+const QUIET: readonly Action['kind'][] = ['conflict', 'skip', 'forget'];
 
 async function journal(
   target: SyncTarget,
@@ -100,7 +107,7 @@ async function journal(
   ctx: Context,
   prepare: Prepare,
 ): Promise<SyncResult> {
-  const { pair, locks } = locked;
+  const { pair, locks, journey } = locked;
   const operation = flags.operation ?? randomUUID();
   const startTime = ctx.now().toISOString();
   const operationId = await startOperation(
@@ -141,10 +148,13 @@ async function journal(
     const pairId =
       (await findPair(pair.masterUuid, pair.backupUuid, ctx)) ??
       (await ensurePair(pair.group.id, pair.masterUuid, pair.backupUuid, ctx));
+    if (plan.actions.some(({ kind }) => !QUIET.includes(kind))) depart(journey, operation, ctx);
     if (plan.actions.length > 0 || plan.problems.length > 0) {
       await applyPlan({ plan, pair, locks, operationId, operation, pairId, strict, statistics }, ctx);
     }
     const { cancelled, files_failed } = statistics;
+    const settled = !cancelled && files_failed === 0 && target.subpath === '';
+    statistics.problems.push(...(await arriveHome(journey, { operation, settled, locks }, ctx)));
     if (cancelled) return await finish(statistics, 'cancelled', null);
     if (files_failed > 0) return await finish(statistics, 'failed', `${plural(files_failed, 'file')} failed`);
     return await finish(statistics, 'completed', null);

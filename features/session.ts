@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os';
 import type { Context } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
 import { displayPath, timeLimits } from '../shared/paths.ts';
-import { type ClockRules, clockRules } from '../shared/rows.ts';
+import { type BaselineRow, type ClockRules, clockRules } from '../shared/rows.ts';
 import { assertPresent, closeDriveRoot, type DriveRoot, openDriveRoot } from '../shared/store.ts';
 import { hasNative } from '../shared/syscalls.ts';
 import type { TransferSession } from '../shared/tasks.ts';
@@ -36,6 +36,10 @@ export interface OpenPair {
   workers: WorkerPool | undefined;
   /** They know what to work on. */
   opened: boolean;
+  /** Why this run deletes and overwrites nothing, in one sentence; null: it is an ordinary one. */
+  careful: string | null;
+  /** Rows that the drives carry and the database lacks, for a run that may not take them over. */
+  borrowed: BaselineRow[] | null;
   close(): Promise<void>;
 }
 
@@ -70,6 +74,8 @@ export async function openPair(group: Group, ctx: Context, readOnly: boolean): P
       backupUuid: pair.group.backup_drive.drive_uuid ?? '',
       workers: undefined,
       opened: false,
+      careful: null,
+      borrowed: null,
       close: async () => {
         await open.workers?.close();
         close();

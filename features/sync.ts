@@ -29,6 +29,7 @@ import { assertGuards, makePlan, type Plan, planProblem, type SyncTarget, withou
 import type { Action, ConflictType } from './reconcile.ts';
 import { type RunFlags, runLocked, type SyncResult } from './run.ts';
 import { openPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
+import { lookAhead } from './travel.ts';
 
 export { calculateChecksum } from '../shared/hash.ts';
 export type { RunFlags, SyncResult } from './run.ts';
@@ -70,6 +71,11 @@ export async function applySavedPlan(
         hint: 'Make a new plan with `tandem sync plan`.',
       });
     }
+    if (pair.careful !== null && typeof plan.careful !== 'string')
+      throw new TandemError('guard', `This plan was made before the run had to be careful. ${pair.careful}`, {
+        guard: 'careful',
+        hint: 'Make a new plan with `tandem sync plan`; --force careful runs this one.',
+      });
     assertGuards(plan, ctx);
     const left = skip.map((path) => relPath(path));
     return { plan: withoutPaths(plan, left), strict: true };
@@ -81,6 +87,7 @@ export async function planSync(group: string, flags: RunFlags, ctx: Context): Pr
   const target = targetOf(group, flags.path)(ctx);
   const pair = await openPair(target.group, ctx, true);
   try {
+    await lookAhead(pair, ctx);
     return await makePlan(pair, target, syncOptions(pair.group, flags.options ?? {}), ctx);
   } finally {
     await pair.close();
@@ -295,7 +302,7 @@ const runOptions: Verb['options'] = [
 const lockOptions: Verb['options'] = [
   {
     flags: '--force [guard]',
-    description: 'run in spite of all guards, or of the one named (empty-master, free-space)',
+    description: 'run in spite of all guards, or of the one named (empty-master, free-space, careful)',
     repeat: true,
   },
   {

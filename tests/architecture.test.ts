@@ -19,12 +19,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   projects: ['groups', 'detect'],
   conflicts: ['detect', 'groups', 'projects', 'history', 'encrypt'],
   session: ['detect', 'groups', 'pairs'],
+  travel: ['detect', 'history', 'pairs', 'session'],
   survey: ['detect', 'history', 'reconcile', 'session'],
   plan: ['detect', 'groups', 'history', 'pairs', 'reconcile', 'session', 'survey'],
   bulk: ['reconcile'],
   control: ['history'],
   apply: ['bulk', 'control', 'history', 'plan', 'reconcile', 'session'],
-  run: ['detect', 'groups', 'history', 'reconcile', 'session', 'plan', 'apply'],
+  run: ['detect', 'groups', 'history', 'reconcile', 'session', 'travel', 'plan', 'apply'],
   sync: [
     'detect',
     'groups',
@@ -35,6 +36,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
     'notify',
     'reconcile',
     'session',
+    'travel',
     'plan',
     'apply',
     'run',
@@ -51,7 +53,18 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
 };
 
 /** Steps of `sync`, and what `groups` stands on: without a command of their own. */
-const WITHOUT_COMMAND = ['pairs', 'reconcile', 'session', 'survey', 'plan', 'bulk', 'control', 'apply', 'run'];
+const WITHOUT_COMMAND = [
+  'pairs',
+  'reconcile',
+  'session',
+  'survey',
+  'plan',
+  'bulk',
+  'control',
+  'apply',
+  'run',
+  'travel',
+];
 /** What a pure function may work with: neither reads, writes nor asks the clock. */
 const PURE = ['shared/paths.ts', 'shared/listing.ts'];
 const FOLDERS = ['features', 'shared', 'tui', 'config', 'tests', 'docs', 'dist', 'node_modules', '.ci', '.git'];

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Action, type Evidence, type Recorded, type Rules, reconcile, sortPaths } from '../features/reconcile.ts';
+import { type Action, type Evidence, type Recorded, type Rules, reconcile } from '../features/reconcile.ts';
 import { Entry } from '../shared/listing.ts';
+import { sortPaths } from '../shared/paths.ts';
 import './helpers/property.ts';
 
 const side = { filesystem: 'ext4', granularity: 1, stable: true };
@@ -13,6 +14,7 @@ const rules: Rules = {
   trustMtime: false,
   compareContents: false,
   full: false,
+  careful: false,
   permissions: true,
   owner: false,
   master: side,
