@@ -31,6 +31,8 @@ export interface RunFlags {
   breakLock?: boolean;
   /** Name for the operation; a new one otherwise. */
   operation?: string;
+  /** The Backup is the source: no state of the pair is read from the drives or left there. */
+  turned?: true;
 }
 
 /** `sync run --json`; the reference's SyncStatistics with ours added. */
@@ -71,7 +73,7 @@ export async function runLocked(
       });
     for (const path of recovered.restored)
       ctx.emit({ kind: 'note', message: `Put right after an interruption: ${displayPath(path)}` });
-    const journey = await arrive(pair, ctx);
+    const journey = flags.turned ? null : await arrive(pair, ctx);
     return await journal(target, { pair, locks, journey }, flags, ctx, prepare);
   } finally {
     for (const lock of locks) lock.release();
@@ -94,7 +96,7 @@ async function earlyWorkers(group: Group, flags: RunFlags, ctx: Context): Promis
 interface Locked {
   pair: OpenPair;
   locks: DriveLock[];
-  journey: Journey;
+  journey: Journey | null;
 }
 
 /** Steps that leave both drives as they are. */
@@ -148,13 +150,13 @@ async function journal(
     const pairId =
       (await findPair(pair.masterUuid, pair.backupUuid, ctx)) ??
       (await ensurePair(pair.group.id, pair.masterUuid, pair.backupUuid, ctx));
-    if (plan.actions.some(({ kind }) => !QUIET.includes(kind))) depart(journey, operation, ctx);
+    if (journey && plan.actions.some(({ kind }) => !QUIET.includes(kind))) depart(journey, operation, ctx);
     if (plan.actions.length > 0 || plan.problems.length > 0) {
       await applyPlan({ plan, pair, locks, operationId, operation, pairId, strict, statistics }, ctx);
     }
     const { cancelled, files_failed } = statistics;
     const settled = !cancelled && files_failed === 0 && target.subpath === '';
-    statistics.problems.push(...(await arriveHome(journey, { operation, settled, locks }, ctx)));
+    if (journey) statistics.problems.push(...(await arriveHome(journey, { operation, settled, locks }, ctx)));
     if (cancelled) return await finish(statistics, 'cancelled', null);
     if (files_failed > 0) return await finish(statistics, 'failed', `${plural(files_failed, 'file')} failed`);
     return await finish(statistics, 'completed', null);

@@ -27,6 +27,7 @@ import { getGroup, listGroups } from './groups.ts';
 import { getOperation, listOperations, type Operation, setControl } from './history.ts';
 import { assertGuards, makePlan, type Plan, planProblem, type SyncTarget, withoutPaths } from './plan.ts';
 import type { Action, ConflictType } from './reconcile.ts';
+import { refillVerb } from './refill.ts';
 import { type RunFlags, runLocked, type SyncResult } from './run.ts';
 import { openPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
 import { lookAhead } from './travel.ts';
@@ -443,6 +444,7 @@ export const command = defineCommand({
         return planOutput([plan], options['verbose'] === true);
       },
     },
+    refill: refillVerb,
     apply: {
       summary: 'run a saved plan, path by path; what changed since is refused',
       examples: ['tandem sync apply plan.json', 'tandem sync apply plan.json --skip Projects/Drafts'],

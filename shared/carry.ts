@@ -5,11 +5,11 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
-import { BASELINE_COLUMNS, dropRows, putRows } from './baseline.ts';
+import { BASELINE_COLUMNS, dropRows, putRows, readBaseline } from './baseline.ts';
 import type { Context } from './context.ts';
 import { type Database, fieldsOf, type SqlValue, writePacked } from './db.ts';
 import { explain, type Problem } from './errors.ts';
-import { type BaselineRow, rowOfTuple } from './rows.ts';
+import { type BaselineRow, makeRow, type RowTuple, rowOfTuple, rowTuple } from './rows.ts';
 import {
   createStateFile,
   type DriveState,
@@ -144,6 +144,23 @@ export async function carryState(
     await db.run('DELETE FROM state_changes WHERE pair_id = ? AND id <= ?', [pair.id, extent.mark]);
   });
   return problems;
+}
+
+/** Makes the record of a pair that of `to`, whose Master is the other's Backup. All or nothing. */
+export async function mirrorRecord(from: number | null, to: number, groupId: string, ctx: Context): Promise<void> {
+  const rows = from === null ? [] : await readBaseline(from, '', ctx);
+  const db = await ctx.db();
+  await db.transaction(async () => {
+    await db.run("UPDATE pairs SET generation = '' WHERE id = ?", [to]);
+    for (const table of ['file_sync_history', 'conflicts', 'state_changes'])
+      await db.run(`DELETE FROM ${table} WHERE pair_id = ?`, [to]);
+    const mirrored = rows.map((row): RowTuple => {
+      const { path, size, checksum, checksum_algorithm: algorithm, link_target: target, doubt, stored_name } = row;
+      const made = makeRow(path, size, row.backup_facts, row.master_facts, { checksum, algorithm, target });
+      return rowTuple({ ...made, doubt, stored_name });
+    });
+    await putRows(db, to, groupId, 'sync', mirrored, ctx);
+  });
 }
 
 /** Notes alone, with the baseline that the drive carries already. Returns what went wrong. */
