@@ -252,9 +252,9 @@ async function swapRecord(
   ctx: Context,
 ): Promise<void> {
   const known = await knownPair(master, backup, ctx);
-  const states = carriers.map(({ root }) => readState(root.dir).state);
-  const agree = states.every(
-    (state) => (state?.generation ?? '') === (known?.generation ?? '') && (state?.doubt ?? '') === '',
+  for (const carrier of carriers) carrier.state = readState(carrier.root.dir).state;
+  const agree = carriers.every(
+    ({ state }) => (state?.generation ?? '') === (known?.generation ?? '') && (state?.doubt ?? '') === '',
   );
   if (!agree || (known && (await hasChanges(known, ctx)))) {
     throw new TandemError(

@@ -206,7 +206,7 @@ function requireBoth(pair: Pair, drives: readonly DriveInfo[]): Both {
     );
     return drive
       ? [
-          `A drive labelled '${displayPath(drive.label)}' is at ${displayPath(drive.mount_path)}, but without this group's signature; if it takes over: tandem groups edit ${group.id} ${flag} ${displayPath(drive.mount_path)}.`,
+          `A drive labelled '${displayPath(drive.label)}' is at ${displayPath(drive.mount_path)}, but without this group's signature; if it was reformatted or takes over: tandem groups replace ${group.id} ${flag} ${displayPath(drive.mount_path)}.`,
         ]
       : [];
   });

@@ -91,9 +91,11 @@ export async function arrive(pair: OpenPair, ctx: Context): Promise<Journey> {
 export function depart(journey: Journey, operation: string, ctx: Context): void {
   const { pair, carriers } = journey;
   const shared = carriers.length === 2;
+  // What the Backup saw last, also where a run was killed before it noted itself there.
+  const before = carriers.at(-1)?.state?.open ?? '';
   for (const carrier of carriers) {
     const state = carrier.state ?? blankState(pair);
-    const open = shared ? { open: operation, before: state.open } : {};
+    const open = shared ? { open: operation, before } : {};
     const next = {
       ...state,
       ...open,

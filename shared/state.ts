@@ -105,9 +105,11 @@ export function readState(root: Dir): { state: DriveState | null; problem: strin
   const folders = new FolderCache(root);
   try {
     const text = readSmall(openAt(folders.open(FOLDER), STATE, OPEN_READ));
-    const state = JSON.parse(text) as unknown;
-    const why = stateProblem(state);
-    return why === undefined ? { state: state as DriveState, problem: null } : { state: null, problem: why };
+    const document = JSON.parse(text) as unknown;
+    const why = stateProblem(document);
+    if (why !== undefined) return { state: null, problem: why };
+    const { checksum: _, ...state } = document as DriveState & { checksum: string };
+    return { state, problem: null };
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return { state: null, problem: null };
     return { state: null, problem: messageOf(error) };

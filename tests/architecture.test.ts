@@ -67,6 +67,8 @@ const WITHOUT_COMMAND = [
   'apply',
   'run',
   'travel',
+  'handover',
+  'refill',
 ];
 /** What a pure function may work with: neither reads, writes nor asks the clock. */
 const PURE = ['shared/paths.ts', 'shared/listing.ts'];

@@ -234,6 +234,11 @@ async function onDrives(
 
 // --- what is believed ---
 
+function harmByFolder(file: string, folder: string): void {
+  rmSync(file);
+  cpSync(folder, file, { recursive: true });
+}
+
 test('torn, altered, random, newer or foreign state is never taken for a record, and never a crash', () =>
   withPair({ master: many(60) }, async (pair) => {
     await pair.sync();
@@ -247,7 +252,7 @@ test('torn, altered, random, newer or foreign state is never taken for a record,
         ['empty', () => truncateSync(file, 0)],
         ['random', () => writeFileSync(file, Buffer.from(Array.from({ length: 500 }, (_, at) => (at * 7919) % 251)))],
         ['twice', () => writeFileSync(file, Buffer.concat([whole, whole]))],
-        ['a folder', () => (rmSync(file), cpSync(join(pair.backup, 'f'), file, { recursive: true }))],
+        ['a folder', () => harmByFolder(file, join(pair.backup, 'f'))],
         ['gone', () => rmSync(file, { recursive: true })],
       ];
       for (let at = 20; at < whole.length; at += 97)
@@ -468,7 +473,7 @@ test('a fork: each drive was synced on from the same state elsewhere', () =>
     const roots = [openDriveRoot(pair.master, 'M'), openDriveRoot(pair.backup, 'B')];
     try {
       for (const root of roots) {
-        const { checksum: _, ...state } = readState(root.dir).state as DriveState & { checksum?: string };
+        const state = readState(root.dir).state as DriveState;
         writeState(root.dir, {
           ...state,
           generation: `${root.label}0000000-0000-4000-8000-000000000000`,
@@ -551,15 +556,16 @@ test('killed between open and closed: the next run is an ordinary one', () =>
         closeDriveRoot(root);
       }
     };
-    // Only the Master was noted; both were; the Backup holds the new record and the Master the old one.
+    // First only the Master was noted, then both were.
     const write = (at: number, bytes: Buffer): void =>
       writeFileSync(join([pair.master, pair.backup][at] ?? '', '.tandem/state/state.json'), bytes);
     const db = await pair.ctx.db();
     const steps: (() => void)[] = [
-      () => (noted(pair.master, before[0] as Buffer, 0), write(1, before[1] as Buffer)),
-      () => (noted(pair.master, before[0] as Buffer, 0), noted(pair.backup, before[1] as Buffer, 1)),
+      () => write(1, before[1] as Buffer),
+      () => noted(pair.backup, before[1] as Buffer, 1),
     ];
     for (const [index, step] of steps.entries()) {
+      noted(pair.master, before[0] as Buffer, 0);
       step();
       await db.run('UPDATE pairs SET generation = ?', [JSON.parse(String(before[0])).generation]);
       assert.is((await pair.plan()).careful, null, `step ${index}`);
@@ -574,6 +580,27 @@ test('killed between open and closed: the next run is an ordinary one', () =>
         .sort(),
       ['a', 'b'],
     );
+  }));
+
+test('a run that ends after its first note leaves notes that can be read', () =>
+  withPair({ master: { a: '1' } }, async (pair) => {
+    await pair.sync();
+    const { openPair } = await import('../features/session.ts');
+    const { arrive, depart } = await import('../features/travel.ts');
+    const { getGroup } = await import('../features/groups.ts');
+    for (const operation of ['first', 'second']) {
+      const open = await openPair(getGroup('Archive', pair.ctx), pair.ctx, false);
+      try {
+        const journey = await arrive(open, pair.ctx);
+        depart(journey, operation, pair.ctx);
+        assert.equal([journey.problems, journey.opened, open.careful], [[], true, null]);
+      } finally {
+        await open.close();
+      }
+      assert.equal([stateOf(pair.master).open, stateOf(pair.backup).open], [operation, operation]);
+    }
+    const plan = await pair.plan();
+    assert.equal([plan.careful, plan.problems], [null, []]);
   }));
 
 test('a plan that was saved before the run had to be careful is refused', () =>
