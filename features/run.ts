@@ -155,6 +155,7 @@ async function journal(
       await applyPlan({ plan, pair, locks, operationId, operation, pairId, strict, statistics }, ctx);
     }
     const { cancelled, files_failed } = statistics;
+    if (plan.actions.length > LARGE_PLAN) collectGarbage();
     const settled = !cancelled && files_failed === 0 && target.subpath === '';
     if (journey) statistics.problems.push(...(await arriveHome(journey, { operation, settled, locks }, ctx)));
     if (cancelled) return await finish(statistics, 'cancelled', null);

@@ -177,7 +177,8 @@ export function writeNotes({ root }: Carrier, state: DriveState): Problem | unde
 
 const COMPACT_SHARE = 5;
 const MOST_FILES = 64;
-const PAGE = 5000;
+/** Rows; their text is what is held in memory at a time. */
+const PAGE = 1000;
 const compress = promisify(gzip);
 
 const CONFLICT_FIELDS = ['path', 'conflict_type', 'reason', 'entry', 'master_facts', 'backup_facts', 'detected_at'];
