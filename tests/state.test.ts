@@ -23,7 +23,17 @@ import { type DriveState, readState, writeState } from '../shared/state.ts';
 import { closeDriveRoot, type DriveRoot, openDriveRoot } from '../shared/store.ts';
 import './helpers/property.ts';
 import { ensurePair, writeBaseline } from '../shared/baseline.ts';
-import { differences, edit, refusal, snapshotOf, type TestPair, versionsOf, withPair } from './helpers/pair.ts';
+import { driveTest } from './helpers/drives.ts';
+import {
+  differences,
+  edit,
+  refusal,
+  snapshotOf,
+  type TestPair,
+  versionsOf,
+  withPair,
+  withRealPair,
+} from './helpers/pair.ts';
 import { treeOf } from './helpers/world.ts';
 
 const test = suite('state');
@@ -448,6 +458,44 @@ for (const side of ['master', 'backup'] as const) {
         old.drop();
       }
     }));
+}
+
+for (const [fs, side] of [
+  ['ext4', 'master'],
+  ['exfat', 'master'],
+  ['exfat', 'backup'],
+] as const) {
+  driveTest(
+    test,
+    `an image of the ${side} put back on a real drive (${fs}): careful, nothing overwritten`,
+    [
+      { label: 'STM', fs, size: 32 * 1024 * 1024 },
+      { label: 'STB', fs, size: 32 * 1024 * 1024 },
+    ],
+    (drives) =>
+      withRealPair(drives, { master: { keep: 'same', edited: 'old' } }, async (pair) => {
+        const drive = drives[side === 'master' ? 0 : 1];
+        assert.ok(drive);
+        await pair.sync();
+        await pair.ctx.close();
+        drive.unplug();
+        const copy = `${drive.image}.old`;
+        cpSync(drive.image, copy);
+        drive.replug();
+        const ctx = pair.context();
+        edit(pair.master, { edited: 'the newer content', added: 'x' });
+        assert.is((await pair.sync({}, ctx)).files_copied, 2);
+        drive.unplug();
+        cpSync(copy, drive.image);
+        drive.replug();
+        const result = await pair.sync({ options: { on_master_delete: 'trash' } }, ctx);
+        assert.match(result.problems[0]?.message ?? '', /careful run: .* did not see the last run/);
+        assert.equal([result.status, result.files_deleted], ['completed', 0]);
+        assert.is(contentAt(side === 'master' ? pair.backup : pair.master, 'edited'), 'the newer content');
+        assert.is(contentAt(side === 'master' ? pair.backup : pair.master, 'added'), 'x');
+        assert.is((await pair.sync({}, ctx)).conflicts_detected, result.conflicts_detected);
+      }),
+  );
 }
 
 test('both drives restored from images: this computer knows a later record, and is careful', () =>
