@@ -7,7 +7,6 @@ import { BATCH_FILES, Batches, chunk, GROUP_FILES, groupBySize } from '../shared
 import { SHORT } from '../shared/bulk-transfer.ts';
 import type { Context } from '../shared/context.ts';
 import type { Phase } from '../shared/events.ts';
-import { FolderCache } from '../shared/folders.ts';
 import type { InboxEntry } from '../shared/inbox.ts';
 import { Entry, sameInode } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
@@ -124,12 +123,7 @@ class Run {
   /** Parts of large files that this run does not copy are of no use any more. */
   private dropWaiting(): void {
     const copies = this.task.plan.actions.filter(({ kind, size }) => size > RESUMABLE && kind !== 'delete');
-    const folders = new FolderCache(this.task.pair.backup.dir);
-    try {
-      dropWaiting(folders, new Set(copies.map(({ path }) => path)));
-    } finally {
-      folders.clear();
-    }
+    dropWaiting(this.task.pair.backup.dir, new Set(copies.map(({ path }) => path)));
   }
 
   async steps(): Promise<void> {

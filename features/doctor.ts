@@ -1,7 +1,7 @@
 /**
  * Checks of the machine, of tandem's own files and of the drives that are connected: what is there, what is missing, what
- * that means, and how to mend it. It writes nothing, neither on the drives nor in the settings nor in the database; a
- * database of an older version is reported, not brought up to date.
+ * that means, and how to mend it. It writes nothing, neither on the drives nor in the settings nor in the database (with
+ * `--repair` it moves a damaged one aside); a database of an older version is reported, not brought up to date.
  */
 import {
   accessSync,
@@ -18,6 +18,7 @@ import {
 import { devNull } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import type { Context } from '../shared/context.ts';
+import { moveDatabaseAside } from '../shared/db.ts';
 import { EXIT, errnoOf, messageOf, TandemError } from '../shared/errors.ts';
 import {
   type Column,
@@ -120,10 +121,8 @@ function nativeCheck(ctx: Context): Check {
     return ok('native calls', 'System calls beyond those of Node are there (exact times, exchange of two files).');
   const why =
     'System calls beyond those of Node are missing: times are kept to 2 µs, and a replaced file takes two steps.';
-  const hint =
-    ctx.platform === 'linux'
-      ? 'Run `npm ci` again, so that the package koffi is complete.'
-      : 'tandem works without them.';
+  const linux = ctx.platform === 'linux';
+  const hint = linux ? 'Run `npm ci` again, so that the package koffi is complete.' : 'tandem works without them.';
   return warn('native calls', why, hint);
 }
 
@@ -235,7 +234,16 @@ function dataFolderCheck({ dataDir }: Context): Check {
 }
 
 const REBUILD =
-  'Move it away with its -wal and -shm files, and sync again: the baseline is rebuilt by comparing the drives. Only the history is lost.';
+  'Run `tandem doctor --repair`: it moves the file aside, and the next sync rebuilds the baseline from the drives. Only the history is lost.';
+
+/** Moves a damaged database aside; one that is sound, newer or cannot be looked at stays where it is. */
+async function repair(ctx: Context): Promise<void> {
+  const [found] = await databaseChecks(true, ctx);
+  if (found?.hint !== REBUILD) return;
+  await ctx.close();
+  const aside = moveDatabaseAside(join(ctx.dataDir, 'tandem.db'), ctx.now());
+  ctx.emit({ kind: 'note', message: `The damaged database is kept as ${displayPath(aside)}.` });
+}
 
 /** The database is opened only when its version is the present one: opening an older one would change it. */
 async function databaseChecks(writable: boolean, ctx: Context): Promise<Check[]> {
@@ -564,9 +572,11 @@ export const command = defineCommand({
   single: true,
   verbs: {
     doctor: {
-      summary: 'Check machine, settings, database and connected drives; writes nothing',
+      summary: 'Check machine, settings, database and connected drives',
       examples: ['tandem doctor', 'tandem doctor --json | jq \'.checks[] | select(.status != "ok")\''],
-      run: async (_input, ctx): Promise<Output> => {
+      options: [{ flags: '--repair', description: 'move a damaged database aside; without it, nothing is written' }],
+      run: async ({ options }, ctx): Promise<Output> => {
+        if (options['repair'] === true) await repair(ctx);
         const checks = await runChecks(ctx);
         return {
           json: { checks },

@@ -44,6 +44,7 @@ import {
 } from '../shared/options.ts';
 import { displayPath } from '../shared/paths.ts';
 import { type DriveInfo, findDrive, listDrives, writeSignature } from './detect.ts';
+import { handoverVerbs } from './handover.ts';
 import {
   checkApart,
   checkEligible,
@@ -555,6 +556,7 @@ export const command = defineCommand({
         };
       },
     },
+    ...handoverVerbs,
     resolve: {
       summary: 'print the path to work on: the Master, else (if wanted) the Backup',
       examples: ['cd "$(tandem groups resolve Archive)"', 'tandem groups resolve Archive --use-backup'],

@@ -243,7 +243,7 @@ export function checkFree(drive: DriveInfo, groups: readonly Group[], self?: Gro
       'invalid',
       `Drive already assigned to another group: ${describe(drive)} is signed for the group ${displayPath(signature.group_id)}, which this computer does not know.`,
       {
-        hint: 'If that group is gone for good, remove .tandem/drive.json from the drive; else bring its storage_groups.yaml here.',
+        hint: 'Take that group over with `tandem groups adopt`; if it is gone for good, remove .tandem/drive.json from the drive.',
       },
     );
   }
@@ -258,7 +258,7 @@ export function checkJoins(drive: DriveInfo, role: Role, group: Group, groups: r
       'invalid',
       `${describe(drive)} is signed as the ${ROLE_NAME[signature.role]} of ${quote(group.name)} and cannot become its ${ROLE_NAME[role]}.`,
       {
-        hint: 'Exchanging the roles is not available in this version.',
+        hint: 'Exchange the roles of the pair with `tandem groups swap`.',
       },
     );
   }

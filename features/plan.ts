@@ -23,6 +23,7 @@ import {
   relPath,
   timeLimits,
 } from '../shared/paths.ts';
+import { waitingBytes } from '../shared/resume.ts';
 import { alwaysExcluded, mountsBelow, type Scan, walkTree } from '../shared/scan.ts';
 import { freeBytes } from '../shared/store.ts';
 import { settableGranularity, statAt } from '../shared/syscalls.ts';
@@ -55,6 +56,8 @@ export interface Plan {
   master_uuid: string;
   backup_uuid: string;
   created_at: string;
+  /** Why nothing is deleted or overwritten; null: an ordinary run. */
+  careful: string | null;
   options: SyncOptions;
   actions: Action[];
   totals: PlanTotals;
@@ -88,11 +91,12 @@ export async function makePlan(
 ): Promise<Plan> {
   requireFolder(pair, target);
   const filter = new Filter(options.filters, ctx.now());
-  const pairId = await findPair(pair.masterUuid, pair.backupUuid, ctx);
+  const pairId = pair.borrowed ? NO_PAIR : await findPair(pair.masterUuid, pair.backupUuid, ctx);
   const surveying = survey(pair, target.subpath, filter, keyRules(pair), pairId, ctx);
   if (pairId === null) foresee();
   const found = await surveying;
   const plan = emptyPlan(pair, target, options, ctx);
+  if (pair.careful !== null) plan.problems.push({ path: '.tandem/state', message: `careful run: ${pair.careful}` });
   plan.problems.push(...sideProblems(found.master, 'Master'), ...sideProblems(found.backup, 'Backup'));
   // What cannot be read on the Master is not backed up: that is no complete run.
   plan.failed += found.master.unknown.filter(({ why }) => why === 'unreadable').length;
@@ -104,7 +108,7 @@ export async function makePlan(
     return plan;
   }
   foresee();
-  const rows = pairId === null ? [] : await readBaseline(pairId, target.subpath, ctx);
+  const rows = pairId === null ? [] : await rowsOf(pair, pairId, target, ctx);
   await decide(plan, { pair, target, options, filter, found, rows, waiting, believe }, ctx);
   plan.guards.push(...emptyMaster(rows, found, target, filter), ...tooLittleSpace(plan, pair));
   return plan;
@@ -210,6 +214,14 @@ export function assertGuards(plan: Plan, ctx: Context): void {
 
 // --- internal ---
 
+/** Has no rows in the database: those that were lent are the baseline. */
+const NO_PAIR = -1;
+
+async function rowsOf(pair: OpenPair, pairId: number, { subpath }: SyncTarget, ctx: Context): Promise<BaselineRow[]> {
+  if (!pair.borrowed) return readBaseline(pairId, subpath, ctx);
+  return pair.borrowed.filter(({ path }) => isInside(path, subpath));
+}
+
 function requireFolder(pair: OpenPair, target: SyncTarget): void {
   if (target.subpath === '' || existsSync(`${pair.master.dir.path}/${target.subpath}`)) return;
   if (existsSync(`${pair.backup.dir.path}/${target.subpath}`)) return;
@@ -225,6 +237,7 @@ function emptyPlan(pair: OpenPair, target: SyncTarget, options: SyncOptions, ctx
     master_uuid: pair.masterUuid,
     backup_uuid: pair.backupUuid,
     created_at: ctx.now().toISOString(),
+    careful: pair.careful,
     options,
     actions: [],
     totals: { copy: 0, update: 0, delete: 0, conflict: 0, files: 0, bytes: 0, skipped: 0 },
@@ -356,6 +369,7 @@ function rulesFor(inputs: Inputs, limited: ReadonlySet<string>): Rules {
     trustMtime: options.trust_mtime,
     compareContents: !believe,
     full: !options.incremental,
+    careful: pair.careful !== null,
     permissions: pair.masterTraits.permissions && pair.backupTraits.permissions,
     owner: carriesOwner(pair),
     master: sideRules(pair.masterTraits),
@@ -564,7 +578,8 @@ function tooLittleSpace(plan: Plan, pair: OpenPair): Guard[] {
     else if ((action.kind === 'copy' || action.kind === 'update') && action.link_to === undefined && !action.sparse)
       needed += Math.ceil(action.size / BLOCK) * BLOCK;
   }
-  const free = freeBytes(pair.backup);
+  // Parts of large files that wait on the drive are built upon or freed.
+  const free = freeBytes(pair.backup) + waitingBytes(pair.backup.dir);
   if (needed <= free) return [];
   return [
     {

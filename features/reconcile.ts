@@ -6,7 +6,7 @@
  * A path is compared three ways, as in the table of docs/safety.md. What is not known is never taken for absent.
  */
 import { Entry } from '../shared/listing.ts';
-import { isInside, isWindowsFamily, type KeyRules, parentOf, pathKey } from '../shared/paths.ts';
+import { isInside, isWindowsFamily, type KeyRules, parentOf, pathKey, sortPaths } from '../shared/paths.ts';
 
 /** What was recorded of a path when both sides last agreed. */
 export interface Recorded {
@@ -47,6 +47,8 @@ export interface Rules {
   compareContents: boolean;
   /** Write every path's metadata and record anew. */
   full: boolean;
+  /** Something about the drives is doubtful: what is absent on the Backup is copied, every other difference is a conflict. */
+  careful: boolean;
   /** Both drives keep permissions. */
   permissions: boolean;
   owner: boolean;
@@ -126,8 +128,9 @@ export interface Reconciled {
 export function reconcile(trees: Trees, rules: Rules, evidence: Evidence = new Map()): Reconciled {
   const decisions: Decision[] = [];
   const out: Reconciled = { actions: [], needs: [], skipped: 0, special: [] };
+  const doubted: Subject[] = [];
   for (const key of sortedKeys(trees)) {
-    const decision = decide(trees, key, rules, evidence);
+    const decision = decide(trees, key, rules, evidence, doubted);
     switch (decision.kind) {
       case 'need':
         out.needs.push(...decision.needs);
@@ -150,6 +153,7 @@ export function reconcile(trees: Trees, rules: Rules, evidence: Evidence = new M
   }
   out.actions = keepNonEmptyFolders(absorbReplacedTrees(decisions, trees, rules), trees);
   out.actions.push(...respelled(out.actions, trees, rules.keys));
+  out.actions.push(...doubted.map(forgetRow));
   return out;
 }
 
@@ -187,49 +191,16 @@ function sortedKeys(trees: Trees): string[] {
   return sortPaths(keys);
 }
 
-/** Parents first, siblings in code-unit order. Sorted folder by folder: many short lists take less than one long one. */
-export function sortPaths(paths: ReadonlySet<string>): string[] {
-  const children = new Map<string, string[]>();
-  const listOf = (folder: string): string[] => {
-    const known = children.get(folder);
-    if (known) return known;
-    const list: string[] = [];
-    children.set(folder, list);
-    // A folder that is not among the paths has a place among them all the same.
-    if (folder !== '' && !paths.has(folder)) listOf(parentOf(folder)).push(folder);
-    return list;
-  };
-  let folder = '';
-  let list = listOf('');
-  for (const path of paths) {
-    // Listings go through a folder from one end to the other: most paths lie where the one before does.
-    const slash = path.lastIndexOf('/');
-    if (slash !== folder.length || !path.startsWith(folder)) {
-      folder = parentOf(path);
-      list = listOf(folder);
-    }
-    list.push(path);
-  }
-  const sorted: string[] = [];
-  const visit = (siblings: readonly string[]): void => {
-    for (const path of siblings) {
-      if (paths.has(path)) sorted.push(path);
-      const inside = children.get(path);
-      if (inside) visit(inside.sort());
-    }
-  };
-  visit((children.get('') ?? []).sort());
-  return sorted;
-}
-
-function decide(trees: Trees, key: string, rules: Rules, evidence: Evidence): Decided {
+function decide(trees: Trees, key: string, rules: Rules, evidence: Evidence, doubted: Subject[]): Decided {
   const m = trees.master.get(key);
   const b = trees.backup.get(key);
   const row = trees.baseline.get(key);
   const path = m?.path ?? row?.path ?? b?.path ?? key;
   const subject: Subject = { key, path, row, m, b };
-  if (rules.frozen(path)) return { kind: 'frozen', file: m?.kind === 'f' };
-  if ((m === undefined || b === undefined) && rules.unknown(path)) return { kind: 'frozen', file: m?.kind === 'f' };
+  if (rules.frozen(path) || ((m === undefined || b === undefined) && rules.unknown(path))) {
+    if (rules.careful && row) doubted.push(subject);
+    return { kind: 'frozen', file: m?.kind === 'f' };
+  }
   if (m?.kind === 'o') return { kind: 'special', path };
   if (b?.kind === 'o')
     return conflict(
@@ -237,7 +208,35 @@ function decide(trees: Trees, key: string, rules: Rules, evidence: Evidence): De
       m ? 'modified_both' : 'new_backup',
       'a device, socket or pipe has this name on the Backup',
     );
+  if (rules.careful) return decideCarefully(subject, rules, evidence, doubted);
   return row ? decideRecorded(subject, row, rules, evidence) : decideNew(subject, rules, evidence);
+}
+
+/**
+ * A record is believed only where both sides are as it says. Any other is forgotten, here and in every path that this run
+ * does not look at, so that later runs do not believe it either. Times and permissions are left as they are, too.
+ */
+function decideCarefully(subject: Subject, rules: Rules, evidence: Evidence, doubted: Subject[]): Decided {
+  const { row } = subject;
+  const plain: Rules = { ...rules, skipExisting: false, trustMtime: false, onBackupDelete: 'restore' };
+  const fresh = (): Decided => decideNew({ ...subject, row: undefined }, plain, evidence);
+  let decided = row ? decideRecorded(subject, row, plain, evidence) : fresh();
+  if (decided.kind === 'act' && decided.action.kind === 'update') decided = fresh();
+  if (decided.kind === 'act' && decided.action.kind === 'delete')
+    decided = conflict(subject, 'deleted_master', 'not on the Master', decided.backupState);
+  const stays = decided.kind === 'act' && decided.action.kind === 'conflict';
+  if (row && (stays || decided.kind === 'frozen')) doubted.push(subject);
+  if (decided.kind !== 'act') return decided;
+  if (decided.action.kind === 'meta') decided.action.kind = 'adopt';
+  if (stays) decided.action.reason += ' (this run is careful)';
+  return decided;
+}
+
+function forgetRow({ path, row, m, b }: Subject): Action {
+  const { kind } = new Entry(row?.master_facts ?? 'f', path);
+  const entry = kind === 'o' ? 'f' : kind;
+  const [master, backup] = [m?.facts ?? null, b?.facts ?? null];
+  return { kind: 'forget', path: row?.path ?? path, entry, size: 0, reason: 'not confirmed', master, backup };
 }
 
 /** No record: the path was never agreed on. */

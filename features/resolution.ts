@@ -6,12 +6,12 @@
 import type { Problem } from '../shared/errors.ts';
 import { Entry, eachRecord, entryAt } from '../shared/listing.ts';
 import type { Policy } from '../shared/options.ts';
-import { baseName, isInside, joinPath, parentOf } from '../shared/paths.ts';
+import { baseName, isInside, joinPath, parentOf, sortPaths } from '../shared/paths.ts';
 import { mountsBelow, type Scan, walkTree } from '../shared/scan.ts';
 import type { DriveRoot } from '../shared/store.ts';
 import { statAt } from '../shared/syscalls.ts';
 import { countTotals, type Plan } from './plan.ts';
-import { type Action, sortPaths } from './reconcile.ts';
+import type { Action } from './reconcile.ts';
 import type { OpenPair } from './session.ts';
 
 export type Keep = Exclude<Policy, 'ask'>;

@@ -19,7 +19,9 @@ import { type ApplyTask, applyPlan } from './apply.ts';
 import type { Group } from './groups.ts';
 import { completeOperation, ensurePair, findPair, reportProgress, startOperation } from './history.ts';
 import type { Plan, SyncTarget } from './plan.ts';
+import type { Action } from './reconcile.ts';
 import { type OpenPair, openPair, reversedPair, type SyncOptions, syncOptions, workerCount } from './session.ts';
+import { arrive, arriveHome, depart, type Journey } from './travel.ts';
 
 export interface RunFlags {
   /** Folder of the drives; `''` for everything. */
@@ -30,6 +32,8 @@ export interface RunFlags {
   breakLock?: boolean;
   /** Name for the operation; a new one otherwise. */
   operation?: string;
+  /** The Backup is the source: no state of the pair is read from the drives or left there. */
+  turned?: true;
 }
 
 /** `sync run --json`; the reference's SyncStatistics with ours added. */
@@ -82,7 +86,8 @@ export async function runLocked(
     pair.workers = await early;
     await lockDrives(pair, flags, locks, ctx);
     recoverPair(pair, ctx);
-    return await journal(target, { pair, locks }, flags, ctx, prepare, kind);
+    const journey = flags.turned ? null : await arrive(pair, ctx);
+    return await journal(target, { pair, locks, journey }, flags, ctx, prepare, kind);
   } finally {
     for (const lock of locks) lock.release();
     await pair.close();
@@ -140,7 +145,11 @@ async function earlyWorkers(group: Group, flags: RunFlags, ctx: Context): Promis
 interface Locked {
   pair: OpenPair;
   locks: DriveLock[];
+  journey: Journey | null;
 }
+
+/** Steps that leave both drives as they are. */
+const QUIET: readonly Action['kind'][] = ['conflict', 'skip', 'forget'];
 
 async function journal(
   target: SyncTarget,
@@ -150,7 +159,7 @@ async function journal(
   prepare: Prepare,
   kind: string,
 ): Promise<SyncResult> {
-  const { pair, locks } = locked;
+  const { pair, locks, journey } = locked;
   const operation = flags.operation ?? randomUUID();
   const startTime = ctx.now().toISOString();
   const operationId = await startOperation(
@@ -186,10 +195,15 @@ async function journal(
   try {
     const steps = await prepare({ pair, target, operation }, watched.ctx);
     watched.end();
-    if (steps.some(({ plan }) => plan.actions.length > LARGE_PLAN)) collectGarbage();
     statistics = startStatistics(steps.map(({ plan }) => plan));
+    const actions = steps.flatMap(({ plan }) => plan.actions);
+    if (actions.length > LARGE_PLAN) collectGarbage();
+    if (journey && actions.some((action) => !QUIET.includes(action.kind))) depart(journey, operation, ctx);
     await carryOut(steps, { pair, locks, operationId, operation, statistics }, ctx);
+    if (actions.length > LARGE_PLAN) collectGarbage();
     const { cancelled, files_failed } = statistics;
+    const settled = !cancelled && files_failed === 0 && target.subpath === '';
+    if (journey) statistics.problems.push(...(await arriveHome(journey, { operation, settled, locks }, ctx)));
     if (cancelled) return await finish(statistics, 'cancelled', null);
     if (files_failed > 0) return await finish(statistics, 'failed', `${plural(files_failed, 'file')} failed`);
     return await finish(statistics, 'completed', null);

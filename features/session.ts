@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os';
 import type { Context } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
 import { displayPath, timeLimits } from '../shared/paths.ts';
-import { type ClockRules, clockRules } from '../shared/rows.ts';
+import { type BaselineRow, type ClockRules, clockRules } from '../shared/rows.ts';
 import { assertPresent, closeDriveRoot, type DriveRoot, openDriveRoot } from '../shared/store.ts';
 import { hasNative } from '../shared/syscalls.ts';
 import type { TransferSession } from '../shared/tasks.ts';
@@ -38,6 +38,10 @@ export interface OpenPair {
   workers: WorkerPool | undefined;
   /** They know what to work on. */
   opened: boolean;
+  /** Why this run deletes and overwrites nothing, in one sentence; null: it is an ordinary one. */
+  careful: string | null;
+  /** Rows that the drives carry and the database lacks, for a run that may not take them over. */
+  borrowed: BaselineRow[] | null;
   close(): Promise<void>;
 }
 
@@ -73,6 +77,8 @@ export async function openPair(group: Group, ctx: Context, readOnly: boolean): P
       reversed: false,
       workers: undefined,
       opened: false,
+      careful: null,
+      borrowed: null,
       close: async () => {
         await open.workers?.close();
         close();
@@ -99,6 +105,8 @@ export function reversedPair(pair: OpenPair): OpenPair {
     masterUuid: pair.backupUuid,
     backupUuid: pair.masterUuid,
     reversed: !pair.reversed,
+    careful: pair.careful,
+    borrowed: null,
     workers: undefined,
     opened: false,
     close: async () => other.workers?.close(),
@@ -229,7 +237,7 @@ function requireBoth(pair: Pair, drives: readonly DriveInfo[]): Both {
     );
     return drive
       ? [
-          `A drive labelled '${displayPath(drive.label)}' is at ${displayPath(drive.mount_path)}, but without this group's signature; if it takes over: tandem groups edit ${group.id} ${flag} ${displayPath(drive.mount_path)}.`,
+          `A drive labelled '${displayPath(drive.label)}' is at ${displayPath(drive.mount_path)}, but without this group's signature; if it was reformatted or takes over: tandem groups replace ${group.id} ${flag} ${displayPath(drive.mount_path)}.`,
         ]
       : [];
   });

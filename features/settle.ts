@@ -97,7 +97,8 @@ export async function settleByPolicy(
     const keep = conflict.kind === 'conflict' ? policyFor(conflict.conflict_type, policies) : 'ask';
     return keep === 'ask' ? [] : [{ conflict, keep }];
   });
-  if (choices.length === 0) return [{ plan, strict: false }];
+  // A careful run overwrites nothing, whatever a policy says.
+  if (choices.length === 0 || pair.careful !== null) return [{ plan, strict: false }];
   const pairId = await findPair(pair.masterUuid, pair.backupUuid, ctx);
   const rows = pairId === null ? [] : await readBaseline(pairId, plan.target.subpath, ctx);
   const recorded = rows.map(({ path }) => path);

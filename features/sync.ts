@@ -28,9 +28,11 @@ import { getGroup, listGroups } from './groups.ts';
 import { getOperation, listOperations, type Operation, setControl } from './history.ts';
 import { assertGuards, makePlan, type Plan, planProblem, type SyncTarget, withoutPaths } from './plan.ts';
 import type { Action, ConflictType } from './reconcile.ts';
+import { refillVerb } from './refill.ts';
 import { type RunFlags, runLocked, type SyncResult } from './run.ts';
 import { openPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
 import { settleByPolicy } from './settle.ts';
+import { lookAhead } from './travel.ts';
 
 export { calculateChecksum } from '../shared/hash.ts';
 export type { RunFlags, SyncResult } from './run.ts';
@@ -72,6 +74,11 @@ export async function applySavedPlan(
         hint: 'Make a new plan with `tandem sync plan`.',
       });
     }
+    if (pair.careful !== null && typeof plan.careful !== 'string')
+      throw new TandemError('guard', `This plan was made before the run had to be careful. ${pair.careful}`, {
+        guard: 'careful',
+        hint: 'Make a new plan with `tandem sync plan`; --force careful runs this one.',
+      });
     assertGuards(plan, ctx);
     const left = skip.map((path) => relPath(path));
     return [{ plan: withoutPaths(plan, left), strict: true }];
@@ -83,6 +90,7 @@ export async function planSync(group: string, flags: RunFlags, ctx: Context): Pr
   const target = targetOf(group, flags.path)(ctx);
   const pair = await openPair(target.group, ctx, true);
   try {
+    await lookAhead(pair, ctx);
     return await makePlan(pair, target, syncOptions(pair.group, flags.options ?? {}), ctx);
   } finally {
     await pair.close();
@@ -411,6 +419,7 @@ export const command = defineCommand({
         return planOutput([plan], options['verbose'] === true);
       },
     },
+    refill: refillVerb,
     apply: {
       summary: 'run a saved plan, path by path; what changed since is refused',
       examples: ['tandem sync apply plan.json', 'tandem sync apply plan.json --skip Projects/Drafts'],

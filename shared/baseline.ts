@@ -3,7 +3,7 @@
  * drives with it. It is in the user's database; the drives are never touched here.
  */
 import type { Context } from './context.ts';
-import { fieldsOf, type SqlValue, storable, writePacked } from './db.ts';
+import { type Database, fieldsOf, type SqlValue, storable, writePacked } from './db.ts';
 import { TandemError } from './errors.ts';
 import { Entry } from './listing.ts';
 import { displayPath } from './paths.ts';
@@ -86,13 +86,28 @@ export async function writeBaseline(
     });
   }
   const db = await ctx.db();
-  const remove = `DELETE FROM file_sync_history WHERE pair_id = ?1
-    AND relative_path IN (SELECT value FROM json_each(?2))`;
   await db.transaction(async () => {
-    await writePacked(db, remove, [pairId], removed);
-    const fixed = [pairId, groupId, operationType, ctx.now().toISOString()];
-    await writePacked(db, UPSERT, fixed, rows.map(rowTuple));
+    await dropRows(db, pairId, removed);
+    await putRows(db, pairId, groupId, operationType, rows.map(rowTuple), ctx);
   });
+}
+
+/** Forgets paths; inside a transaction. */
+export async function dropRows(db: Database, pairId: number, paths: readonly string[]): Promise<void> {
+  const sql = `DELETE FROM file_sync_history WHERE pair_id = ?1 AND relative_path IN (SELECT value FROM json_each(?2))`;
+  await writePacked(db, sql, [pairId], paths);
+}
+
+/** Records checked rows; inside a transaction. */
+export async function putRows(
+  db: Database,
+  pairId: number,
+  groupId: string,
+  operationType: string,
+  rows: readonly RowTuple[],
+  ctx: Context,
+): Promise<void> {
+  await writePacked(db, UPSERT, [pairId, groupId, operationType, ctx.now().toISOString()], rows);
 }
 
 /**
@@ -174,7 +189,8 @@ interface BaselineChecks {
 }
 
 const COLUMN_NAMES: Partial<Record<keyof BaselineRow, string>> = { path: 'relative_path', size: 'file_size' };
-const BASELINE_COLUMNS = ROW_FIELDS.map((field) => COLUMN_NAMES[field] ?? field);
+/** In the order of a tuple. */
+export const BASELINE_COLUMNS = ROW_FIELDS.map((field) => COLUMN_NAMES[field] ?? field);
 const ALL_COLUMNS = ['pair_id', 'group_id', 'operation_type', 'last_synced', ...BASELINE_COLUMNS];
 
 // Without the key: setting it, even to itself, writes every index anew.

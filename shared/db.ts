@@ -2,9 +2,9 @@
  * The one place that talks to sqlite3. Statements are awaited one by one (the driver does not keep their order), every
  * write runs in BEGIN IMMEDIATE, inodes and nanoseconds travel as text because integers above 2^53 lose digits.
  */
-import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Database as Driver } from 'sqlite3';
 import { messageOf, TandemError } from './errors.ts';
@@ -121,6 +121,30 @@ export function fieldsOf(count: number): string {
 /** Half of a surrogate pair has no UTF-8 form, and NUL ends a text in SQLite. */
 export function storable(text: string): string {
   return text.replace(/[\0\p{Surrogate}]/gu, '\ufffd');
+}
+
+/**
+ * Looks through the whole file, after a crash.
+ * @throws TandemError `database` when it is damaged.
+ */
+export async function assertSound(database: Reader, folder: string): Promise<void> {
+  const said = await database.all<{ quick_check: string }>('PRAGMA quick_check(1)');
+  if (said.length === 1 && said[0]?.quick_check === 'ok') return;
+  throw databaseError(
+    join(folder, 'tandem.db'),
+    new Error(`it is damaged: ${said.map((row) => row.quick_check).join('; ')}`),
+  );
+}
+
+/**
+ * Moves a damaged database aside, with its log; nothing is deleted. The next run makes a new one from what the drives
+ * carry. Only while no other process uses it.
+ * @returns the new name
+ */
+export function moveDatabaseAside(path: string, now: Date): string {
+  const aside = `${path}.damaged-${now.toISOString().replace(/[:.]/g, '-')}`;
+  for (const end of ['-wal', '-shm', '']) if (existsSync(path + end)) renameSync(path + end, aside + end);
+  return aside;
 }
 
 // --- internal ---
@@ -283,7 +307,7 @@ function newerError(path: string, version: number): TandemError {
 
 function databaseError(path: string, error: unknown): TandemError {
   return new TandemError('database', `The database ${path} cannot be used: ${messageOf(error)}.`, {
-    hint: 'Run `tandem doctor`. The drives are not affected; move the file away and sync again to rebuild it.',
+    hint: 'The drives are not affected. If it is damaged, `tandem doctor --repair` moves it aside, and the next sync rebuilds it from the drives.',
     cause: error,
   });
 }

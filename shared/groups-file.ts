@@ -10,6 +10,7 @@ import { TandemError } from './errors.ts';
 import { closest } from './format.ts';
 import { readOptions, type SparseOptions } from './options.ts';
 import { displayPath } from './paths.ts';
+import type { CarriedGroup } from './state.ts';
 
 export const ROLES = ['master', 'backup'] as const;
 export type Role = (typeof ROLES)[number];
@@ -122,6 +123,12 @@ export function checkName(name: string, groups: readonly Group[], self?: string)
     throw new TandemError('invalid', `A group is already called ${quote(same.name)}.`, {
       hint: 'Names that differ only by case count as equal; choose another.',
     });
+}
+
+/** The group as its drives carry it, for other computers. */
+export function carriedGroup(group: Group): CarriedGroup {
+  const { id, name, description, created, options, master_drive, backup_drive } = group;
+  return { id, name, description, created, options, master_drive, backup_drive };
 }
 
 /** ISO 8601 in UTC, whole seconds. */

@@ -44,6 +44,41 @@ export function depthOf(path: string): number {
   return depth;
 }
 
+/** Parents first, siblings in code-unit order. Sorted folder by folder: many short lists take less than one long one. */
+export function sortPaths(paths: ReadonlySet<string>): string[] {
+  const children = new Map<string, string[]>();
+  const listOf = (folder: string): string[] => {
+    const known = children.get(folder);
+    if (known) return known;
+    const list: string[] = [];
+    children.set(folder, list);
+    // A folder that is not among the paths has a place among them all the same.
+    if (folder !== '' && !paths.has(folder)) listOf(parentOf(folder)).push(folder);
+    return list;
+  };
+  let folder = '';
+  let list = listOf('');
+  for (const path of paths) {
+    // Listings go through a folder from one end to the other: most paths lie where the one before does.
+    const slash = path.lastIndexOf('/');
+    if (slash !== folder.length || !path.startsWith(folder)) {
+      folder = parentOf(path);
+      list = listOf(folder);
+    }
+    list.push(path);
+  }
+  const sorted: string[] = [];
+  const visit = (siblings: readonly string[]): void => {
+    for (const path of siblings) {
+      if (paths.has(path)) sorted.push(path);
+      const inside = children.get(path);
+      if (inside) visit(inside.sort());
+    }
+  };
+  visit((children.get('') ?? []).sort());
+  return sorted;
+}
+
 export interface KeyRules {
   /** Either drive takes `A` and `a` for the same name. */
   foldCase: boolean;

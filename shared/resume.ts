@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, ftruncateSync, readdirSync, readSync, writeSync } from 'node:fs';
 import { errnoOf } from './errors.ts';
-import type { FolderCache } from './folders.ts';
+import { FolderCache } from './folders.ts';
 import type { Hasher, HasherFactory } from './hash.ts';
 import { readSmall } from './own-folder.ts';
 import { type Dir, OPEN_CREATE, OPEN_READ, openAt, renameOver, statAt, unlinkAt } from './syscalls.ts';
@@ -94,18 +94,20 @@ export function keepPartials(folders: FolderCache, folder: string): void {
 }
 
 /** Removes what waits for other paths than these. */
-export function dropWaiting(folders: FolderCache, wanted: ReadonlySet<string>): void {
+export function dropWaiting(root: Dir, wanted: ReadonlySet<string>): void {
   const keys = new Set([...wanted].map(keyOf));
-  for (const name of namesIn(folders, WAITING)) {
-    if (!keys.has(name.replace(NOTE, ''))) unlinkAt(folders.open(WAITING), name);
-  }
+  withFolders(root, (folders) => {
+    for (const name of namesIn(folders, WAITING)) {
+      if (!keys.has(name.replace(NOTE, ''))) unlinkAt(folders.open(WAITING), name);
+    }
+  });
 }
 
 /** Bytes that wait on the drive; a run either builds upon them or frees them. */
-export function waitingBytes(folders: FolderCache): number {
-  let bytes = 0;
-  for (const name of namesIn(folders, WAITING)) bytes += statAt(folders.open(WAITING), name)?.size ?? 0;
-  return bytes;
+export function waitingBytes(root: Dir): number {
+  return withFolders(root, (folders) =>
+    namesIn(folders, WAITING).reduce((sum, name) => sum + (statAt(folders.open(WAITING), name)?.size ?? 0), 0),
+  );
 }
 
 // --- internal ---
@@ -205,4 +207,13 @@ function namesIn(folders: FolderCache, path: string): string[] {
 
 function isMissing(error: unknown): boolean {
   return ['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '');
+}
+
+function withFolders<T>(root: Dir, work: (folders: FolderCache) => T): T {
+  const folders = new FolderCache(root);
+  try {
+    return work(folders);
+  } finally {
+    folders.clear();
+  }
 }

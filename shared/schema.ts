@@ -101,4 +101,52 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     // Of the state that both drives carry: the last generation this computer wrote or took over.
     "ALTER TABLE pairs ADD COLUMN generation TEXT NOT NULL DEFAULT ''",
   ],
+  [
+    // What changed since the generation that the drives carry: `r` a row of the baseline, `c` a conflict. Kept by triggers,
+    // so that no writer can forget it; a pair without a generation is carried as a whole and needs none of it.
+    `CREATE TABLE state_changes (
+      id INTEGER PRIMARY KEY AUTOINCREMENT,
+      pair_id INTEGER NOT NULL REFERENCES pairs (id) ON DELETE CASCADE,
+      kind TEXT NOT NULL,
+      path TEXT NOT NULL,
+      UNIQUE (pair_id, kind, path)
+    )`,
+    ...changeTriggers('r', 'file_sync_history', 'relative_path', [
+      'checksum',
+      'checksum_algorithm',
+      'master_facts',
+      'backup_facts',
+      'link_target',
+      'stored_name',
+      'doubt',
+      'relative_path',
+      'pair_id',
+    ]),
+    ...changeTriggers('c', 'conflicts', 'path', [
+      'conflict_type',
+      'reason',
+      'entry',
+      'master_facts',
+      'backup_facts',
+      'path',
+      'pair_id',
+    ]),
+  ],
 ];
+
+// --- internal ---
+
+/** A verified date alone is no change: it does not travel. */
+function changeTriggers(kind: string, table: string, path: string, columns: readonly string[]): string[] {
+  // Not INSERT OR REPLACE: the conflict clause of the statement that fired the trigger would override it.
+  const note = (row: 'new' | 'old'): string => `DELETE FROM state_changes
+      WHERE pair_id = ${row}.pair_id AND kind = '${kind}' AND path = ${row}.${path};
+    INSERT INTO state_changes (pair_id, kind, path)
+      SELECT ${row}.pair_id, '${kind}', ${row}.${path}
+      WHERE (SELECT generation FROM pairs WHERE id = ${row}.pair_id) <> '';`;
+  return [
+    `CREATE TRIGGER ${table}_added AFTER INSERT ON ${table} BEGIN ${note('new')} END`,
+    `CREATE TRIGGER ${table}_removed AFTER DELETE ON ${table} BEGIN ${note('old')} END`,
+    `CREATE TRIGGER ${table}_changed AFTER UPDATE OF ${columns.join(', ')} ON ${table} BEGIN ${note('old')} ${note('new')} END`,
+  ];
+}

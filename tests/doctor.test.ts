@@ -116,7 +116,7 @@ test('the command exits with 0 when nothing fails and with 1 when something does
     );
     const bad = await box.run(['doctor']);
     assert.is(bad.code, 1);
-    assert.match(bad.stdout, /✗ .*tandem\.db is not a database\.\n {4}Move it away/);
+    assert.match(bad.stdout, /✗ .*tandem\.db is not a database\.\n {4}Run `tandem doctor --repair`/);
     assert.match(bad.stdout, /, 1 failed$/m);
   });
 });

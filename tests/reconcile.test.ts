@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Action, type Evidence, type Recorded, type Rules, reconcile, sortPaths } from '../features/reconcile.ts';
+import { type Action, type Evidence, type Recorded, type Rules, reconcile } from '../features/reconcile.ts';
 import { Entry } from '../shared/listing.ts';
+import { sortPaths } from '../shared/paths.ts';
 import './helpers/property.ts';
 
 const side = { filesystem: 'ext4', granularity: 1, stable: true };
@@ -13,6 +14,7 @@ const rules: Rules = {
   trustMtime: false,
   compareContents: false,
   full: false,
+  careful: false,
   permissions: true,
   owner: false,
   master: side,
@@ -100,6 +102,97 @@ interface Case extends World {
 }
 
 const cases: Case[] = [
+  // A careful run: copies what is absent, everything else that differs is a conflict, and its record is forgotten.
+  {
+    name: 'careful, same: nothing',
+    rules: { careful: true },
+    baseline: { a: 'x' },
+    master: { a: 'x' },
+    backup: { a: 'x' },
+    expect: [],
+  },
+  {
+    name: 'careful, new on the Master: copy',
+    rules: { careful: true },
+    master: { d: '/', 'd/a': 'x' },
+    expect: ['mkdir d', 'copy d/a'],
+  },
+  {
+    name: 'careful, changed on the Master: conflict, not update',
+    rules: { careful: true, skipExisting: true },
+    baseline: { a: 'x' },
+    master: { a: 'y@5' },
+    backup: { a: 'x' },
+    expect: ['conflict a modified_both', 'forget a'],
+  },
+  {
+    name: 'careful, changed on the Master to what the Backup has: adopt',
+    rules: { careful: true },
+    baseline: { a: 'x' },
+    master: { a: 'x@5' },
+    backup: { a: 'x' },
+    expect: ['adopt a'],
+  },
+  {
+    name: 'careful, changed on the Backup: conflict',
+    rules: { careful: true },
+    baseline: { a: 'x' },
+    master: { a: 'x' },
+    backup: { a: 'y@5' },
+    expect: ['conflict a modified_backup', 'forget a'],
+  },
+  {
+    name: 'careful, deleted on the Master: conflict whatever the policy',
+    rules: { careful: true, onMasterDelete: 'trash' },
+    baseline: { a: 'x' },
+    backup: { a: 'x' },
+    expect: ['conflict a deleted_master', 'forget a'],
+  },
+  {
+    name: 'careful, a folder gone from the Master: its files speak for it',
+    rules: { careful: true, onMasterDelete: 'trash' },
+    baseline: { d: '/', 'd/a': 'x' },
+    backup: { d: '/', 'd/a': 'x' },
+    expect: ['conflict d/a deleted_master', 'forget d', 'forget d/a'],
+  },
+  {
+    name: 'careful, missing on the Backup: copied whatever the policy, and its new record stays',
+    rules: { careful: true, onBackupDelete: 'ask' },
+    baseline: { a: 'x' },
+    master: { a: 'x' },
+    expect: ['copy a'],
+  },
+  {
+    name: 'careful, no record and different: conflict, whatever is trusted',
+    rules: { careful: true, trustMtime: true },
+    master: { a: 'x@3' },
+    backup: { a: 'y@3' },
+    expect: ['conflict a modified_both'],
+  },
+  {
+    name: 'careful, equal content, other time: nothing is set',
+    rules: { careful: true },
+    master: { a: 'x@3' },
+    backup: { a: 'x@9' },
+    expect: ['adopt a'],
+  },
+  {
+    name: 'careful, of another type on the Master: conflict',
+    rules: { careful: true },
+    baseline: { a: '/', 'a/b': 'x' },
+    master: { a: 'x' },
+    backup: { a: '/', 'a/b': 'x' },
+    expect: ['conflict a modified_both', 'conflict a/b deleted_master', 'forget a', 'forget a/b'],
+  },
+  {
+    name: 'careful, what the run does not look at: its record is forgotten',
+    rules: { careful: true, frozen: (path) => path === 'a' },
+    baseline: { a: 'x' },
+    master: { a: 'y@5' },
+    backup: { a: 'x' },
+    expect: ['forget a'],
+  },
+  { name: 'careful, gone from both: forget', rules: { careful: true }, baseline: { a: 'x' }, expect: ['forget a'] },
   { name: 'same, same: nothing', baseline: { a: 'x' }, master: { a: 'x' }, backup: { a: 'x' }, expect: [] },
   { name: 'new on the Master: copy', master: { a: 'x' }, expect: ['copy a'] },
   { name: 'new folder with a file', master: { d: '/', 'd/a': 'x' }, expect: ['mkdir d', 'copy d/a'] },

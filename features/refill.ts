@@ -1,0 +1,86 @@
+/**
+ * A new, empty Master is filled from the Backup: everything that it lacks is copied and read back, nothing on it is
+ * replaced. It is a run like any other with the two drives in each other's place; what it recorded is turned round at its
+ * end, so that the next sync finds nothing to do. An interrupted refill goes on where it stopped.
+ */
+import { mirrorRecord } from '../shared/carry.ts';
+import type { Context } from '../shared/context.ts';
+import { EXIT, TandemError } from '../shared/errors.ts';
+import type { Verb } from '../shared/feature.ts';
+import { formatBytes, plural } from '../shared/format.ts';
+import { quote } from '../shared/groups-file.ts';
+import { relPath } from '../shared/paths.ts';
+import { connectPair, type Group, getGroup } from './groups.ts';
+import { ensurePair, findPair, readBaseline } from './history.ts';
+import { assertGuards, makePlan } from './plan.ts';
+import { type RunFlags, runLocked, type SyncResult } from './run.ts';
+import { syncOptions, workersOf } from './session.ts';
+
+/**
+ * Copies to the Master what only the Backup has, verified.
+ * @throws TandemError `invalid` when these two drives were synced with each other before: then a file that the Master lacks
+ * may have been deleted there.
+ */
+export async function refillMaster(query: string, flags: RunFlags, ctx: Context): Promise<SyncResult> {
+  const { group } = await connectPair(getGroup(query, ctx), ctx);
+  const [master, backup] = [group.master_drive.drive_uuid ?? '', group.backup_drive.drive_uuid ?? ''];
+  const synced = await findPair(master, backup, ctx);
+  if (synced !== null && (await readBaseline(synced, '', ctx)).length > 0) {
+    throw new TandemError(
+      'invalid',
+      `The Master of ${quote(group.name)} was synced with this Backup before: it is not a new one.`,
+      {
+        hint: 'Run `tandem sync run` instead; what the Master lacks shows up there.',
+      },
+    );
+  }
+  const turned: Group = { ...group, master_drive: group.backup_drive, backup_drive: group.master_drive };
+  const result = await runLocked(
+    { group: turned, subpath: relPath('') },
+    { ...flags, turned: true },
+    ctx,
+    async ({ pair, target, operation }, running) => {
+      const options = syncOptions(turned, {
+        verify_checksums: 'checksum',
+        filters: syncOptions({ ...group, options: {} }, {}).filters,
+        ...flags.options,
+      });
+      pair.careful = 'a new Master is being filled, and nothing on it is replaced.';
+      const plan = await makePlan(pair, target, options, running, () => workersOf(pair, operation, options).warm());
+      assertGuards(plan, ctx);
+      return [{ plan, strict: false }];
+    },
+    'refill',
+  );
+  const made = await findPair(backup, master, ctx);
+  if (made !== null && result.status === 'completed')
+    await mirrorRecord(made, await ensurePair(group.id, master, backup, ctx), group.id, ctx);
+  return result;
+}
+
+/** A verb of the command `sync`. */
+export const refillVerb: Verb = {
+  summary: 'fill a new, empty Master from the Backup, verified',
+  examples: ['tandem sync refill Archive'],
+  args: [{ name: 'group', description: 'id, unique start of an id, or name', complete: 'group' }],
+  run: async ({ args }, ctx) => {
+    const result = await refillMaster(args['group'], {}, ctx);
+    const { status, files_copied, bytes_copied, conflicts_detected, files_failed } = result;
+    const exitCode =
+      status === 'cancelled'
+        ? EXIT.cancelled
+        : status === 'failed'
+          ? EXIT.partial
+          : conflicts_detected > 0
+            ? EXIT.conflicts
+            : EXIT.done;
+    const rest = [
+      ...(files_failed > 0 ? [`${plural(files_failed, 'file')} failed`] : []),
+      ...(conflicts_detected > 0 ? [plural(conflicts_detected, 'conflict')] : []),
+    ];
+    const said = [`${plural(files_copied, 'file')} copied to the Master (${formatBytes(bytes_copied)})`, ...rest].join(
+      ', ',
+    );
+    return { json: result, exitCode, text: () => `${result.target}: ${status}. ${said}.` };
+  },
+};
