@@ -9,6 +9,7 @@ import type { Progress } from '../shared/events.ts';
 import { plural } from '../shared/format.ts';
 import { DriveLock } from '../shared/lock.ts';
 import { collectGarbage } from '../shared/memory.ts';
+import { noteFilter } from '../shared/pair-notes.ts';
 import { displayPath } from '../shared/paths.ts';
 import { recoverDrive } from '../shared/recover.ts';
 import { noStatistics, type SyncStatistics } from '../shared/statistics.ts';
@@ -16,6 +17,7 @@ import type { DriveRoot } from '../shared/store.ts';
 import { WorkerPool } from '../shared/workers.ts';
 import { applyPlan } from './apply.ts';
 import type { Group } from './groups.ts';
+import { acknowledgeForced, filterText } from './guards.ts';
 import { completeOperation, ensurePair, findPair, reportProgress, startOperation } from './history.ts';
 import type { Plan, SyncTarget } from './plan.ts';
 import { type OpenPair, openPair, type SyncOptions, syncOptions, workerCount } from './session.ts';
@@ -141,6 +143,8 @@ async function journal(
     const pairId =
       (await findPair(pair.masterUuid, pair.backupUuid, ctx)) ??
       (await ensurePair(pair.group.id, pair.masterUuid, pair.backupUuid, ctx));
+    await noteFilter(pairId, filterText(plan.options.filters), ctx);
+    await acknowledgeForced(plan.guards, pairId, ctx);
     if (plan.actions.length > 0 || plan.problems.length > 0) {
       await applyPlan({ plan, pair, locks, operationId, operation, pairId, strict, statistics }, ctx);
     }

@@ -56,9 +56,9 @@ const LARGE = 4 * 1024 * 1024;
 
 export class Transfer {
   protected readonly session: TransferSession;
-  private readonly masters: FolderCache;
-  private readonly backups: FolderCache;
-  private readonly control: Control;
+  protected readonly masters: FolderCache;
+  protected readonly backups: FolderCache;
+  protected readonly control: Control;
   private readonly content: Content;
   private readonly umask = process.umask();
   /** Trash names fixed by an intent record, by item. */
@@ -83,7 +83,7 @@ export class Transfer {
     return this.backups.makePinned(partials);
   }
 
-  private nextItem(path: string): void {
+  protected nextItem(path: string): void {
     this.control.holding(path);
     this.masters.trim();
     this.backups.trim();
@@ -522,7 +522,7 @@ export class Transfer {
     });
   }
 
-  private mirrorMetadata(from: Dir, to: Dir, name: string, stat: Stat): void {
+  protected mirrorMetadata(from: Dir, to: Dir, name: string, stat: Stat): void {
     if (stat.kind === 'l') {
       this.mirrorLink(to, name, stat);
       return;

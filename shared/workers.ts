@@ -16,6 +16,7 @@ export type TaskName =
   | 'commit'
   | 'hash'
   | 'makeFolders'
+  | 'move'
   | 'remove'
   | 'copyMetadata'
   | 'finishFolders'
