@@ -1,7 +1,7 @@
 /**
- * Carries a plan out. Folders first, then copies in batches, hard links, metadata, deletions, and folder times last. A
- * batch is written to partials, flushed, put in place, flushed and only then recorded; before each batch both drives
- * prove once more that they are the right ones and that the lock is ours. What fails is reported path by path.
+ * Carries a plan out. Folders first, then renames, copies in batches, hard links, metadata, deletions, and folder times
+ * last. A batch is written to partials, flushed, put in place, flushed and only then recorded; before each batch both
+ * drives prove once more that they are the right ones and that the lock is ours. What fails is reported path by path.
  */
 import { BATCH_FILES, Batches, chunk, GROUP_FILES, groupBySize } from '../shared/batches.ts';
 import { SHORT } from '../shared/bulk-transfer.ts';
@@ -19,6 +19,7 @@ import { isFuse } from '../shared/store.ts';
 import { statAt } from '../shared/syscalls.ts';
 import type { CommitItem, ExpectedItem, Outcome, StageItem, StageResult } from '../shared/tasks.ts';
 import type { WorkerPool } from '../shared/workers.ts';
+import { type ArrangeHost, arrange } from './arrange.ts';
 import { type BulkHost, copyNewFiles } from './bulk.ts';
 import { type Counts, RunControl } from './control.ts';
 import { type BaselineRow, type FileAction, readBaseline } from './history.ts';
@@ -127,13 +128,17 @@ class Run {
   }
 
   async steps(): Promise<void> {
-    const { actions } = this.task.plan;
+    const all = this.task.plan.actions;
+    const isFolder = ({ kind, entry }: Action): boolean => entry === 'd' && (kind === 'copy' || kind === 'update');
+    await this.copy(all.filter(isFolder));
+    const actions = await arrange(
+      all.filter((action) => !isFolder(action)),
+      this.arrangeHost(),
+    );
     const of = (...kinds: Action['kind'][]): Action[] => actions.filter(({ kind }) => kinds.includes(kind));
     const copies = of('copy', 'update');
-    await this.copy(copies.filter(({ entry }) => entry === 'd'));
-    await this.makeFolders(of('mkdir'));
     this.phase = 'copy';
-    const files = copies.filter(({ entry, link_to }) => entry !== 'd' && link_to === undefined);
+    const files = copies.filter(({ link_to }) => link_to === undefined);
     await this.copyNew(files.filter((action) => this.isPlainNew(action)));
     await this.copy([...files.filter((action) => !this.isPlainNew(action)), ...this.changed]);
     await this.copyLinks(copies.filter(({ link_to }) => link_to !== undefined));
@@ -164,7 +169,7 @@ class Run {
     return {
       phase: this.phase,
       files_done: this.filesDone,
-      files_total: totals.files + totals.delete,
+      files_total: totals.move + totals.files + totals.delete,
       files_copied,
       files_skipped,
       files_failed,
@@ -451,25 +456,20 @@ class Run {
 
   // --- folders, metadata, deletions ---
 
-  private async makeFolders(actions: readonly Action[]): Promise<void> {
-    for (const part of chunk(actions, BATCH_FILES)) {
-      if (this.control.cancelled) return;
-      this.prove();
-      const problems = await this.pool.run(
-        'makeFolders',
-        part.map(({ path }) => path),
-      );
-      const failed = new Map(problems.map(({ path, message }) => [path, message]));
-      for (const { path } of part) {
-        const message = failed.get(path);
-        if (message !== undefined) this.statistics.problems.push({ path, message });
-        else {
-          this.touched.add(path);
-          this.touched.add(parentOf(path));
-        }
-      }
-      if (failed.size > 0) assertIdentity(this.task.pair);
-    }
+  private arrangeHost(): ArrangeHost {
+    const { pool, clock, control, touched, statistics, task, ctx } = this;
+    const place = { pool, clock, control, touched, statistics, pair: task.pair };
+    return {
+      ...place,
+      prove: () => this.prove(),
+      done: (files) => {
+        this.filesDone += files;
+      },
+      conflict: (path, message) => this.lateConflict(path, message),
+      fail: (path, message) => ({ ...this.fail(path, message), action: 'move' }),
+      rowsAt: (path) => readBaseline(task.pairId, path, ctx),
+      record: (rows, removed, notes) => this.record.write(rows, removed, notes),
+    };
   }
 
   private async mirrorMetadata(actions: readonly Action[]): Promise<void> {

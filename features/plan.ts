@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import type { Context } from '../shared/context.ts';
 import { type Problem, TandemError } from '../shared/errors.ts';
 import { Filter } from '../shared/filters.ts';
-import { formatBytes, plural } from '../shared/format.ts';
+import { plural } from '../shared/format.ts';
 import { ALGORITHMS, type Algorithm } from '../shared/hash.ts';
 import { type OpenConflict, readConflicts } from '../shared/inbox.ts';
 import { Entry, eachRecord } from '../shared/listing.ts';
@@ -23,14 +23,24 @@ import {
   relPath,
   timeLimits,
 } from '../shared/paths.ts';
-import { waitingBytes } from '../shared/resume.ts';
 import { alwaysExcluded, mountsBelow, type Scan, walkTree } from '../shared/scan.ts';
-import { freeBytes } from '../shared/store.ts';
-import { settableGranularity, statAt } from '../shared/syscalls.ts';
+import { bornAt, settableGranularity, statAt } from '../shared/syscalls.ts';
 import type { Traits } from './detect.ts';
 import type { Group } from './groups.ts';
+import { type Guard, guardsOf, sayWhatIsNewlyLeftOut } from './guards.ts';
 import { type BaselineRow, findPair, readBaseline } from './history.ts';
-import { type Action, type Evidence, keyOf, type Need, type Rules, reconcile, type SideRules } from './reconcile.ts';
+import { findMoves, type MoveRules, type Moves, withEmptied } from './moves.ts';
+import {
+  type Action,
+  type Evidence,
+  keyOf,
+  type Need,
+  type Reconciled,
+  type Rules,
+  reconcile,
+  type SideRules,
+  type Trees,
+} from './reconcile.ts';
 import { carriesOwner, type OpenPair, OS_JUNK, type SyncOptions, workersOf } from './session.ts';
 import { type OpenTrees, openTrees, type Survey, survey } from './survey.ts';
 
@@ -47,6 +57,8 @@ export interface PlanTotals {
   conflict: number;
   files: number;
   bytes: number;
+  /** Files that keep their content and get another name. */
+  move: number;
   skipped: number;
 }
 
@@ -69,13 +81,6 @@ export interface Plan {
   settled: RelPath[];
   /** What refuses the run unless it is forced. */
   guards: Guard[];
-}
-
-export interface Guard {
-  /** For `--force NAME`. */
-  name: 'empty-master' | 'free-space';
-  message: string;
-  hint: string;
 }
 
 /**
@@ -104,17 +109,30 @@ export async function makePlan(
   const waiting = pairId === null ? [] : await readConflicts(pairId, target.subpath, ctx);
   if (found.unchanged && believe && !filter.limits) {
     plan.totals.skipped = found.masterFiles;
-    plan.settled = settled(waiting, plan, found, (path) => filter.excludesAny(path));
+    plan.settled = noLonger(waiting, plan, found, (path) => filter.excludesAny(path));
     return plan;
   }
   foresee();
   const rows = pairId === null ? [] : await rowsOf(pair, pairId, target, ctx);
   await decide(plan, { pair, target, options, filter, found, rows, waiting, believe }, ctx);
-  plan.guards.push(...emptyMaster(rows, found, target, filter), ...tooLittleSpace(plan, pair));
+  await sayWhatIsNewlyLeftOut({ rows, filter, options: options.filters, pairId }, ctx);
+  const { actions } = plan;
+  plan.guards.push(...(await guardsOf({ pair, subpath: target.subpath, actions, rows, found, filter, pairId }, ctx)));
   return plan;
 }
 
-const KINDS: readonly string[] = ['mkdir', 'copy', 'update', 'meta', 'adopt', 'forget', 'delete', 'conflict', 'skip'];
+const KINDS: readonly string[] = [
+  'mkdir',
+  'move',
+  'copy',
+  'update',
+  'meta',
+  'adopt',
+  'forget',
+  'delete',
+  'conflict',
+  'skip',
+];
 
 /** Why a value from a file cannot be carried out as a plan, or undefined when it can. */
 export function planProblem(value: unknown): string | undefined {
@@ -150,7 +168,7 @@ export function planProblem(value: unknown): string | undefined {
 function actionProblem(value: unknown, subpath: string): string | undefined {
   const action = record(value);
   if (action === undefined || typeof action['path'] !== 'string') return 'a step of it has no path';
-  const { path, link_to } = action;
+  const { path, link_to, from } = action;
   const name = displayPath(path as string);
   if (!KINDS.includes(String(action['kind'])) || !['f', 'd', 'l'].includes(String(action['entry'])))
     return `the step for '${name}' is of no known kind`;
@@ -159,7 +177,8 @@ function actionProblem(value: unknown, subpath: string): string | undefined {
   );
   if (!facts || typeof action['size'] !== 'number' || typeof action['reason'] !== 'string')
     return `the step for '${name}' is incomplete`;
-  for (const one of link_to === undefined ? [path] : [path, link_to]) {
+  if ((action['kind'] === 'move') !== (from !== undefined)) return `the step for '${name}' is incomplete`;
+  for (const one of [path, link_to, from].filter((text) => text !== undefined)) {
     if (typeof one !== 'string' || !isSynced(one))
       return `'${displayPath(String(one))}' is not a path that is ever synced`;
     if (!isInside(one, subpath) && !(action['kind'] === 'mkdir' && isInside(subpath, one)))
@@ -185,7 +204,10 @@ function record(value: unknown): Record<string, unknown> | undefined {
 
 /** The plan without the actions at and below these paths. */
 export function withoutPaths(plan: Plan, left: readonly RelPath[]): Plan {
-  const actions = plan.actions.filter(({ path }) => !left.some((place) => isInside(path, place)));
+  const isLeft = (path: string): boolean => left.some((place) => isInside(path, place));
+  // What is to stay at its old name is not to be worked on at its new one either.
+  const staying = plan.actions.filter(({ from }) => from !== undefined && isLeft(from)).map(({ path }) => path);
+  const actions = plan.actions.filter(({ path }) => !isLeft(path) && !staying.some((place) => isInside(path, place)));
   const before = plan.actions.filter(isLeftAsIs).length;
   const totals = {
     copy: 0,
@@ -194,22 +216,12 @@ export function withoutPaths(plan: Plan, left: readonly RelPath[]): Plan {
     conflict: 0,
     files: 0,
     bytes: 0,
+    move: 0,
     skipped: plan.totals.skipped - before,
   };
   const kept = { ...plan, actions, totals };
   countTotals(kept);
   return kept;
-}
-
-/** @throws TandemError `guard` (exit 6) for the first guard that the user has not lifted. */
-export function assertGuards(plan: Plan, ctx: Context): void {
-  const guard = plan.guards.find(({ name }) => !ctx.force.has('all') && !ctx.force.has(name));
-  if (guard)
-    throw new TandemError('guard', guard.message, {
-      guard: guard.name,
-      hint: guard.hint,
-      details: { totals: plan.totals },
-    });
 }
 
 // --- internal ---
@@ -240,7 +252,7 @@ function emptyPlan(pair: OpenPair, target: SyncTarget, options: SyncOptions, ctx
     careful: pair.careful,
     options,
     actions: [],
-    totals: { copy: 0, update: 0, delete: 0, conflict: 0, files: 0, bytes: 0, skipped: 0 },
+    totals: { copy: 0, update: 0, delete: 0, conflict: 0, files: 0, bytes: 0, move: 0, skipped: 0 },
     problems: [],
     failed: 0,
     settled: [],
@@ -276,24 +288,34 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
   if (filter.limits) for (const path of beyondLimits(open, filter)) limited.add(path);
   plan.problems.push(...open.problems);
   plan.failed += open.problems.length;
-  const evidence = new Map<string, { master?: string; backup?: string }>();
-  let result = reconcile(open, rules, evidence);
-  while (result.needs.length > 0) {
-    await readContents(result.needs, evidence, pair, options, plan.problems, ctx);
-    result = reconcile(open, rules, evidence);
-  }
+  const evidence: Checksums = new Map();
+  const settled = async (trees: Trees, places?: Moves['places']): Promise<Reconciled> => {
+    let result = reconcile(trees, rules, evidence);
+    while (result.needs.length > 0) {
+      const needs = result.needs.map((one) => (one.side === 'backup' ? placed(one, places) : one));
+      await readContents(needs, evidence, pair, options, plan.problems, ctx);
+      result = reconcile(trees, rules, evidence);
+    }
+    return result;
+  };
+  const first = await settled(open);
+  // A careful run believes no record, so no rename can be proved.
+  const moves = rules.careful ? undefined : await settleMoves(plan, open, first, rules, evidence, inputs, ctx);
+  const result = moves ? await settled(moves.trees, moves.places) : first;
   plan.totals.skipped = open.equal + result.skipped;
   for (const path of result.special)
     plan.problems.push({ path, message: 'is a socket, pipe or device; such files are not copied' });
-  const actions = [...missingParents(pair, target, result.actions), ...result.actions];
+  const decided = moves ? [...moves.moves, ...withEmptied(result.actions, moves)] : result.actions;
+  if (moves) plan.totals.skipped -= movedAsTheyAre(moves, result, rules.keys);
+  const actions = [...missingParents(pair, target, decided), ...decided];
   plan.actions = assignHardLinks(withoutImpossible(hold(actions, inputs.waiting), plan, pair), open.links, pair);
   for (const action of plan.actions) recordEvidence(action, evidence, keyOf(action.path, rules.keys), options);
   countTotals(plan);
-  plan.settled = settled(inputs.waiting, plan, found, rules.frozen);
+  plan.settled = noLonger(inputs.waiting, plan, found, rules.frozen);
 }
 
 /** What is no conflict any more, of what this plan looked at. */
-function settled(
+function noLonger(
   waiting: readonly OpenConflict[],
   { actions }: Plan,
   { master, backup }: Survey,
@@ -320,6 +342,47 @@ function hold(actions: readonly Action[], waiting: readonly OpenConflict[]): rea
     const { path, entry, size, master, backup } = action;
     return { kind: 'conflict', path, entry, size, master, backup, reason: held.reason, conflict_type: 'undone' };
   });
+}
+
+type Checksums = Map<string, { master?: string; backup?: string }>;
+
+/** What was only renamed; undefined: nothing was. */
+async function settleMoves(
+  plan: Plan,
+  open: OpenTrees,
+  { gone }: Reconciled,
+  rules: Rules,
+  evidence: Checksums,
+  { pair, options, waiting }: Inputs,
+  ctx: Context,
+): Promise<Moves | undefined> {
+  const undone = new Set(waiting.filter((one) => one.conflict_type === 'undone').map(({ path }) => path));
+  const doubled = new Set(open.problems.map(({ path }) => keyOf(path, rules.keys)));
+  const moveRules: MoveRules = {
+    ...rules,
+    frozen: (path) => rules.frozen(path) || doubled.has(keyOf(path, rules.keys)) || undone.has(path),
+    stable: pair.masterTraits.stable_ids,
+    born: (path) => bornAt(pair.master.dir, path),
+    fits: (path) => path.split('/').every((name) => fits(name, pair.backupTraits) === undefined),
+  };
+  let moves = findMoves(open, gone, moveRules, evidence);
+  while (moves.needs.length > 0) {
+    await readContents(moves.needs, evidence, pair, options, plan.problems, ctx);
+    moves = findMoves(open, gone, moveRules, evidence);
+  }
+  return moves.moves.length > 0 || moves.emptied.length > 0 ? moves : undefined;
+}
+
+/** A file that is to be moved is read where it is. */
+function placed(need: Need, places: Moves['places'] | undefined): Need {
+  const path = places?.get(need.key);
+  return path === undefined ? need : { ...need, path };
+}
+
+/** Files that a move takes along and that need nothing else; the second look takes them for unchanged ones. */
+function movedAsTheyAre({ moved, trees }: Moves, { actions }: Reconciled, keys: KeyRules): number {
+  const others = new Set(actions.filter((action) => !isLeftAsIs(action)).map(({ path }) => keyOf(path, keys)));
+  return [...moved].filter((key) => trees.master.has(key) && !others.has(key)).length;
 }
 
 /** Paths that size or age leaves out, judged by the Master's file, or by the Backup's where there is none. */
@@ -409,7 +472,7 @@ function sideRules(traits: Traits): SideRules {
 /** Reads the files whose content decides, both sides at once, in small groups so that no worker idles. */
 async function readContents(
   needs: readonly Need[],
-  evidence: Map<string, { master?: string; backup?: string }>,
+  evidence: Checksums,
   pair: OpenPair,
   options: SyncOptions,
   problems: Problem[],
@@ -493,12 +556,13 @@ function withoutImpossible(actions: readonly Action[], plan: Plan, pair: OpenPai
   return kept;
 }
 
+/** Why the drive cannot hold a name. */
+function fits(name: string, { filesystem, max_name: maxName, name_unit: nameUnit }: Traits): string | undefined {
+  return nameProblem(name, { filesystem, maxName, nameUnit });
+}
+
 function impossible(action: Action, traits: Traits): string | undefined {
-  const name = nameProblem(baseName(action.path), {
-    filesystem: traits.filesystem,
-    maxName: traits.max_name,
-    nameUnit: traits.name_unit,
-  });
+  const name = fits(baseName(action.path), traits);
   if (name !== undefined) return name;
   if (action.entry === 'l' && !traits.symlinks) return `${traits.filesystem} has no symbolic links`;
   if (action.size > 0xffff_ffff && /^(vfat|fat|msdos)/.test(traits.filesystem))
@@ -543,6 +607,7 @@ export function countTotals(plan: Plan): void {
   const { totals } = plan;
   for (const action of plan.actions) {
     if (action.kind === 'conflict') totals.conflict += 1;
+    else if (action.kind === 'move') totals.move += action.files ?? 1;
     else if (action.kind === 'delete') totals.delete += action.entry === 'd' ? 0 : 1;
     else if ((action.kind === 'copy' || action.kind === 'update') && action.entry !== 'd') {
       totals[action.kind] += 1;
@@ -550,42 +615,4 @@ export function countTotals(plan: Plan): void {
     } else if (isLeftAsIs(action)) totals.skipped += 1;
   }
   totals.files = totals.copy + totals.update;
-}
-
-function emptyMaster(rows: readonly BaselineRow[], found: Survey, target: SyncTarget, filter: Filter): Guard[] {
-  if (found.masterFiles > 0 || found.master.unknown.length > 0) return [];
-  const files = rows.filter(
-    ({ path, master_facts }) => !master_facts.startsWith('d') && !filter.excludesAny(path),
-  ).length;
-  if (files === 0) return [];
-  const where = target.subpath === '' ? 'The Master' : `The folder '${target.subpath}' on the Master`;
-  return [
-    {
-      name: 'empty-master',
-      message: `${where} is empty, but ${plural(files, 'file')} of it ${files === 1 ? 'is' : 'are'} recorded as synced: this run would treat all of them as deleted.`,
-      hint: 'Check that the right drive is mounted and readable. If you emptied it on purpose, repeat with --force empty-master.',
-    },
-  ];
-}
-
-const BLOCK = 4096;
-
-/** Sparse files count as nothing here: what they will take is not known before their holes are. */
-function tooLittleSpace(plan: Plan, pair: OpenPair): Guard[] {
-  let needed = 0;
-  for (const action of plan.actions) {
-    if (action.kind === 'mkdir') needed += BLOCK;
-    else if ((action.kind === 'copy' || action.kind === 'update') && action.link_to === undefined && !action.sparse)
-      needed += Math.ceil(action.size / BLOCK) * BLOCK;
-  }
-  // Parts of large files that wait on the drive are built upon or freed.
-  const free = freeBytes(pair.backup) + waitingBytes(pair.backup.dir);
-  if (needed <= free) return [];
-  return [
-    {
-      name: 'free-space',
-      message: `The Backup '${pair.backup.label}' has ${formatBytes(free)} free, but this run needs ${formatBytes(needed)} (replaced files are kept as versions).`,
-      hint: 'Free some space on the Backup, sync a part with --path, or leave files out with --exclude; --force free-space copies as much as fits.',
-    },
-  ];
 }

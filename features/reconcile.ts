@@ -74,8 +74,12 @@ export type ConflictType =
 
 /** One step of a plan, as `sync plan --json` prints it and `sync apply` takes it. */
 export interface Action {
-  kind: 'mkdir' | 'copy' | 'update' | 'meta' | 'adopt' | 'forget' | 'delete' | 'conflict' | 'skip';
+  kind: 'mkdir' | 'move' | 'copy' | 'update' | 'meta' | 'adopt' | 'forget' | 'delete' | 'conflict' | 'skip';
   path: string;
+  /** Of a move: where it stands on the Backup when its turn comes. */
+  from?: string;
+  /** Files that a moved folder takes along. */
+  files?: number;
   /** What stands, or stood, there: f file, d folder, l symbolic link. */
   entry: 'f' | 'd' | 'l';
   size: number;
@@ -119,6 +123,8 @@ export interface Reconciled {
   skipped: number;
   /** Sockets, fifos and devices on the Master, never copied. */
   special: string[];
+  /** Keys that are gone from the Master while the Backup is as recorded: deleted, or moved (features/moves.ts). */
+  gone: string[];
 }
 
 /**
@@ -127,7 +133,7 @@ export interface Reconciled {
  */
 export function reconcile(trees: Trees, rules: Rules, evidence: Evidence = new Map()): Reconciled {
   const decisions: Decision[] = [];
-  const out: Reconciled = { actions: [], needs: [], skipped: 0, special: [] };
+  const out: Reconciled = { actions: [], needs: [], skipped: 0, special: [], gone: [] };
   const doubted: Subject[] = [];
   for (const key of sortedKeys(trees)) {
     const decision = decide(trees, key, rules, evidence, doubted);
@@ -137,6 +143,7 @@ export function reconcile(trees: Trees, rules: Rules, evidence: Evidence = new M
         break;
       case 'equal':
         out.skipped += decision.file ? 1 : 0;
+        if (decision.gone) out.gone.push(key);
         break;
       case 'special':
         out.special.push(decision.path);
@@ -146,6 +153,7 @@ export function reconcile(trees: Trees, rules: Rules, evidence: Evidence = new M
         break;
       case 'act':
         decisions.push(decision);
+        if (isGone(decision)) out.gone.push(key);
         break;
       default:
         decision satisfies never;
@@ -171,7 +179,7 @@ interface Decision {
 type Decided =
   | Decision
   | { kind: 'need'; needs: Need[] }
-  | { kind: 'equal'; file: boolean }
+  | { kind: 'equal'; file: boolean; gone?: true }
   | { kind: 'frozen'; file: boolean }
   | { kind: 'special'; path: string };
 
@@ -312,6 +320,10 @@ function decideRecorded(subject: Subject, row: Recorded, rules: Rules, evidence:
   return bothChanged(subject, rules, evidence);
 }
 
+function isGone({ action, backupState }: Decision): boolean {
+  return backupState !== 'changed' && (action.kind === 'delete' || action.conflict_type === 'deleted_master');
+}
+
 function isFile(entry: Entry | undefined, state: SideState): boolean {
   return state === 'touched' && entry?.kind === 'f';
 }
@@ -334,7 +346,7 @@ function masterGone(subject: Subject, backup: SideState, rules: Rules): Decided 
     return conflict(subject, 'deleted_master', 'deleted on the Master, changed on the Backup', backup);
   switch (rules.onMasterDelete) {
     case 'keep':
-      return { kind: 'equal', file: false };
+      return { kind: 'equal', file: false, gone: true };
     case 'trash':
       return act(subject, 'delete', 'deleted on the Master', { backup });
     case 'ask':

@@ -11,8 +11,9 @@ import { formatBytes, plural } from '../shared/format.ts';
 import { quote } from '../shared/groups-file.ts';
 import { relPath } from '../shared/paths.ts';
 import { connectPair, type Group, getGroup } from './groups.ts';
+import { assertGuards } from './guards.ts';
 import { ensurePair, findPair, readBaseline } from './history.ts';
-import { assertGuards, makePlan } from './plan.ts';
+import { makePlan } from './plan.ts';
 import { type RunFlags, runLocked, type SyncResult } from './run.ts';
 import { syncOptions, workersOf } from './session.ts';
 

@@ -10,6 +10,7 @@ import { plural } from '../shared/format.ts';
 import { type InboxEntry, removeConflicts, writeConflicts } from '../shared/inbox.ts';
 import { DriveLock } from '../shared/lock.ts';
 import { collectGarbage } from '../shared/memory.ts';
+import { noteFilter } from '../shared/pair-notes.ts';
 import { displayPath } from '../shared/paths.ts';
 import { recoverDrive } from '../shared/recover.ts';
 import { noStatistics, type SyncStatistics } from '../shared/statistics.ts';
@@ -17,6 +18,7 @@ import type { DriveRoot } from '../shared/store.ts';
 import { WorkerPool } from '../shared/workers.ts';
 import { type ApplyTask, applyPlan } from './apply.ts';
 import type { Group } from './groups.ts';
+import { acknowledgeForced, filterText } from './guards.ts';
 import { completeOperation, ensurePair, findPair, reportProgress, startOperation } from './history.ts';
 import type { Plan, SyncTarget } from './plan.ts';
 import type { Action } from './reconcile.ts';
@@ -227,6 +229,11 @@ async function carryOut(
   const pairId =
     (await findPair(pair.masterUuid, pair.backupUuid, ctx)) ??
     (await ensurePair(pair.group.id, pair.masterUuid, pair.backupUuid, ctx));
+  const [first] = steps;
+  if (first) {
+    await noteFilter(pairId, filterText(first.plan.options.filters), ctx);
+    await acknowledgeForced(first.plan.guards, pairId, ctx);
+  }
   let firstSeq = 0;
   const late: InboxEntry[] = [];
   let ended = false;

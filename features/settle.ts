@@ -163,7 +163,7 @@ async function chooser(
 }
 
 function planOf(base: Plan, actions: Action[], problems: Problem[]): Plan {
-  const totals = { copy: 0, update: 0, delete: 0, conflict: 0, files: 0, bytes: 0, skipped: 0 };
+  const totals = { copy: 0, update: 0, delete: 0, conflict: 0, files: 0, bytes: 0, move: 0, skipped: 0 };
   const plan = { ...base, actions, totals, problems, failed: problems.length, settled: [], guards: [] };
   countTotals(plan);
   return plan;

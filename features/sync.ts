@@ -25,8 +25,9 @@ import { displayPath, type RelPath, relPath } from '../shared/paths.ts';
 import { lockFlags, lockOptions, measured } from '../shared/run-options.ts';
 import { alwaysExcluded } from '../shared/scan.ts';
 import { getGroup, listGroups } from './groups.ts';
+import { assertGuards } from './guards.ts';
 import { getOperation, listOperations, type Operation, setControl } from './history.ts';
-import { assertGuards, makePlan, type Plan, planProblem, type SyncTarget, withoutPaths } from './plan.ts';
+import { makePlan, type Plan, planProblem, type SyncTarget, withoutPaths } from './plan.ts';
 import type { Action, ConflictType } from './reconcile.ts';
 import { refillVerb } from './refill.ts';
 import { type RunFlags, runLocked, type SyncResult } from './run.ts';
@@ -190,6 +191,7 @@ function describeResult(result: SyncResult, paint: Paint): string {
   const style = result.status === 'completed' ? 'good' : result.status === 'failed' ? 'bad' : 'warn';
   const sign = { completed: '✓', failed: '✗', cancelled: '■' }[result.status];
   const parts = [`${result.files_copied} copied`, `${result.files_skipped} unchanged`];
+  if (result.files_moved > 0) parts.splice(1, 0, `${result.files_moved} renamed`);
   if (result.files_deleted > 0) parts.push(`${result.files_deleted} deleted`);
   if (result.files_failed > 0) parts.push(`${result.files_failed} failed`);
   if (result.conflicts_detected > 0) parts.push(plural(result.conflicts_detected, 'conflict'));
@@ -219,7 +221,11 @@ const actionColumns: readonly Column<Action>[] = [
     style: ({ kind }) => (kind === 'conflict' ? 'warn' : kind === 'delete' ? 'bad' : 'plain'),
   },
   { title: 'SIZE', value: ({ size, entry }) => (entry === 'd' ? '' : formatBytes(size)), align: 'right' },
-  { title: 'PATH', value: ({ path, entry }) => `${displayPath(path)}${entry === 'd' ? '/' : ''}` },
+  {
+    title: 'PATH',
+    value: ({ path, from, entry }) =>
+      `${from === undefined ? '' : `${displayPath(from)} → `}${displayPath(path)}${entry === 'd' ? '/' : ''}`,
+  },
   {
     title: 'REASON',
     value: ({ reason, conflict_type }) => (conflict_type === undefined ? reason : `${conflict_type}: ${reason}`),
@@ -246,7 +252,8 @@ function describePlan(plan: Plan, paint: Paint, all: boolean): string {
   for (const guard of plan.guards)
     lines.push(paint('bad', `This run would be refused (${guard.name}): ${guard.message}`));
   lines.push(
-    `${displayPath(plan.target.name)}: ${totals.copy} to copy, ${totals.update} to update (${formatBytes(totals.bytes)}), ${totals.delete} to delete, ` +
+    `${displayPath(plan.target.name)}: ${totals.copy} to copy, ${totals.update} to update (${formatBytes(totals.bytes)}), ` +
+      `${totals.move > 0 ? `${totals.move} to rename, ` : ''}${totals.delete} to delete, ` +
       `${plural(totals.conflict, 'conflict')}, ${totals.skipped} unchanged. Nothing was written.`,
   );
   return lines.join('\n');

@@ -1,5 +1,7 @@
 /** How work is cut into pieces: groups for the workers, batches between two flushes. */
 
+import { areOneSet } from './camera-sets.ts';
+
 /** Small files travel in groups of so many; larger ones alone. */
 export const GROUP_FILES = 256;
 const GROUP_BYTES = 8 * 1024 * 1024;
@@ -8,7 +10,8 @@ export const BATCH_FILES = 2000;
 const BATCH_BYTES = 512 * 1024 * 1024;
 const BATCH_MILLISECONDS = 5000;
 
-export function groupBySize<T extends { size: number }>(items: readonly T[]): T[][] {
+/** Files of one shot beside each other are not parted by the end of a group. */
+export function groupBySize<T extends { size: number; path?: string }>(items: readonly T[]): T[][] {
   const groups: T[][] = [];
   let group: T[] = [];
   let bytes = 0;
@@ -17,7 +20,7 @@ export function groupBySize<T extends { size: number }>(items: readonly T[]): T[
       groups.push([item]);
       continue;
     }
-    if (group.length >= GROUP_FILES || bytes + item.size > GROUP_BYTES) {
+    if ((group.length >= GROUP_FILES || bytes + item.size > GROUP_BYTES) && !isOneShot(group.at(-1), item)) {
       groups.push(group);
       group = [];
       bytes = 0;
@@ -27,6 +30,10 @@ export function groupBySize<T extends { size: number }>(items: readonly T[]): T[
   }
   if (group.length > 0) groups.push(group);
   return groups;
+}
+
+function isOneShot(before: { path?: string } | undefined, item: { path?: string }): boolean {
+  return before?.path !== undefined && item.path !== undefined && areOneSet(before.path, item.path);
 }
 
 export function chunk<T>(items: readonly T[], size: number): T[][] {

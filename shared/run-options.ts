@@ -6,7 +6,7 @@ import { parseDuration } from './format.ts';
 export const lockOptions: readonly OptionSpec[] = [
   {
     flags: '--force [guard]',
-    description: 'run in spite of all guards, or of the one named (empty-master, free-space, careful)',
+    description: 'run in spite of all guards, or of the one named (empty-master, mass-change, free-space, careful)',
     repeat: true,
   },
   {

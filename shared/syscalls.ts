@@ -201,6 +201,12 @@ export function statAt(dir: Dir, name: string): Stat | null {
   return fail(lib, 'statx', name);
 }
 
+/** When it came into being, in nanoseconds since 1970; null where that is not kept, or nothing is there. */
+export function bornAt(dir: Dir, name: string): bigint | null {
+  const stat = lstatSync(join(dir.path, name), { bigint: true, throwIfNoEntry: false });
+  return stat === undefined || stat.birthtimeNs <= 0n ? null : stat.birthtimeNs;
+}
+
 export function statOpen(fd: number): Stat {
   const lib = native();
   if (!lib) return fromNode(fstatSync(fd, { bigint: true }));

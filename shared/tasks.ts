@@ -94,6 +94,15 @@ export interface CommitResult {
   links: number;
 }
 
+/** A path of the Backup that gets another name, as the Master's has; both as the plan saw them. */
+export interface MoveItem extends ExpectedItem {
+  /** Numbers what is set aside for a change of spelling; unique within the operation. */
+  seq: number;
+  from: string;
+  /** One of the drives takes both names for one. */
+  respelled: boolean;
+}
+
 /** A file of a group that was not done. */
 export interface Other {
   seq: number;

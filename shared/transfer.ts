@@ -56,14 +56,14 @@ export class Transfer {
   protected readonly masters: FolderCache;
   protected readonly backups: FolderCache;
   private readonly trash: Trash;
-  private readonly metadata: Metadata;
+  protected readonly metadata: Metadata;
   protected readonly control: Control;
   protected readonly content: Content;
   private readonly newHasher: HasherFactory;
   protected readonly algorithm: Algorithm;
   /** Names of the two sides, for messages. */
-  private readonly source: string;
-  private readonly target: string;
+  protected readonly source: string;
+  protected readonly target: string;
   private readonly umask = process.umask();
   /** Trash names fixed by an intent record, by item. */
   private readonly announced = new Map<number, string>();

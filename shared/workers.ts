@@ -18,6 +18,7 @@ export type TaskName =
   | 'hash'
   | 'scrub'
   | 'makeFolders'
+  | 'move'
   | 'remove'
   | 'copyMetadata'
   | 'finishFolders'

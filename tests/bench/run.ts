@@ -4,7 +4,17 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -182,6 +192,31 @@ async function noChange(): Promise<void> {
   ]);
 }
 
+async function moves(): Promise<void> {
+  reset(master, peers);
+  buildTree(join(master, 'Year'), 10_000, 8192);
+  freshPair();
+  run('sync', 'run', 'Bench');
+  let [now, next] = ['Year', 'Year renamed'];
+  const rename = (): void => {
+    renameSync(join(master, now), join(master, next));
+    [now, next] = [next, now];
+  };
+  const command = [tandem, 'sync', 'run', 'Bench'];
+  await compare('A folder of 10,000 files renamed (promised: under 2,000 ms)', [
+    { name: 'tandem sync run', before: rename, command },
+  ]);
+  const scatter = (): void => {
+    for (let at = 0; at < 10; at += 1) {
+      for (let card = 0; card < 10; card += 1) {
+        const folder = join(master, now, `Shoot-${String(at).padStart(3, '0')}`, `Card-${card}`);
+        for (const name of readdirSync(folder)) renameSync(join(folder, name), join(folder, `x${name}`));
+      }
+    }
+  };
+  await compare('10,000 files renamed one by one', [{ name: 'tandem sync run', before: scatter, command }]);
+}
+
 async function largeFile(): Promise<void> {
   reset(master, peers);
   const chunk = randomBytes(8 * 1024 * 1024);
@@ -255,6 +290,7 @@ const all: Record<string, () => Promise<void>> = {
   first: firstSync,
   large: largeFile,
   none: noChange,
+  moves,
 };
 const wanted = process.argv.slice(2);
 try {
