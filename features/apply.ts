@@ -9,6 +9,7 @@ import type { Context } from '../shared/context.ts';
 import type { Phase } from '../shared/events.ts';
 import { Entry, sameInode } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
+import type { ChangeLog } from '../shared/manifest.ts';
 import { depthOf, parentOf } from '../shared/paths.ts';
 import { partialFolder, removeTree } from '../shared/recover.ts';
 import { type ClockRules, isRacy } from '../shared/rows.ts';
@@ -16,6 +17,7 @@ import type { SyncStatistics } from '../shared/statistics.ts';
 import { isFuse } from '../shared/store.ts';
 import { statAt } from '../shared/syscalls.ts';
 import type { CommitItem, ExpectedItem, Outcome, StageItem, StageResult } from '../shared/tasks.ts';
+import { trashFolder } from '../shared/trash.ts';
 import type { WorkerPool } from '../shared/workers.ts';
 import { type BulkHost, copyNewFiles } from './bulk.ts';
 import { type Counts, RunControl } from './control.ts';
@@ -41,6 +43,8 @@ export interface ApplyTask {
   agrees: boolean;
   /** Number of the next action in the operation's journal. */
   firstSeq: number;
+  /** What becomes of the drive that is written to. */
+  changes: ChangeLog;
 }
 
 /**
@@ -104,9 +108,13 @@ class Run {
     this.linkTargets = new Set(task.plan.actions.flatMap(({ link_to }) => link_to ?? []));
     this.statistics = task.statistics;
     this.clock = masterClock(task.pair);
-    const { pairId, operationId, agrees, firstSeq } = task;
+    const { pairId, operationId, agrees, firstSeq, changes, pair } = task;
+    const groupId = task.plan.target.group_id;
+    const settled = (): void => {
+      if (!options.versions.enabled) removeTree(pair.backup.dir, trashFolder(task.operation, ''));
+    };
     this.record = new RunRecord(
-      { pairId, groupId: task.plan.target.group_id, operationId, reversed: task.pair.reversed, agrees },
+      { pairId, groupId, operationId, reversed: pair.reversed, agrees, changes, settled },
       firstSeq,
       ctx,
     );
@@ -455,6 +463,7 @@ class Run {
         const message = failed.get(path);
         if (message !== undefined) this.statistics.problems.push({ path, message });
         else {
+          this.task.changes.madeFolder(path);
           this.touched.add(path);
           this.touched.add(parentOf(path));
         }

@@ -124,7 +124,8 @@ export function planProblem(value: unknown): string | undefined {
   const options = record(plan['options']);
   const known =
     ALGORITHMS.includes(options?.['checksum_algorithm'] as Algorithm) &&
-    ['none', 'size', 'checksum'].includes(String(options?.['verify_checksums']));
+    ['none', 'size', 'checksum'].includes(String(options?.['verify_checksums'])) &&
+    typeof record(options?.['versions'])?.['enabled'] === 'boolean';
   const parallel = options?.['max_parallel_files'];
   if (
     !known ||

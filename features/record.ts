@@ -2,8 +2,9 @@
  * What a run writes down: the baseline of what both sides agree on now, and in the journal what was done to each path.
  */
 import type { Context } from '../shared/context.ts';
+import type { ChangeLog } from '../shared/manifest.ts';
 import { type BaselineRow, makeSidedRow, type RowExtras, sidesOf } from '../shared/rows.ts';
-import { type FileAction, recordActions, writeBaseline, writeCopied } from './history.ts';
+import { type FileAction, readRows, recordActions, writeBaseline, writeCopied } from './history.ts';
 
 export interface RecordTarget {
   pairId: number;
@@ -13,6 +14,10 @@ export interface RecordTarget {
   reversed: boolean;
   /** False: what is copied is no agreement of both sides (an older version, another folder), so no rows are written. */
   agrees: boolean;
+  /** Of the drive that is written to. */
+  changes: ChangeLog;
+  /** Called when a batch is on the medium and recorded, while nothing is being put into the trash. */
+  settled(): void;
 }
 
 export class RunRecord {
@@ -41,12 +46,24 @@ export class RunRecord {
 
   async write(rows: readonly BaselineRow[], removed: readonly string[], actions: readonly FileAction[]): Promise<void> {
     const { pairId, groupId, operationId, agrees } = this.target;
-    if (agrees && (rows.length > 0 || removed.length > 0))
-      await writeBaseline(pairId, groupId, 'sync', rows, removed, this.ctx);
-    if (actions.length === 0) return;
+    await this.noteChanges(rows, removed, actions);
+    const changed = rows.length > 0 || removed.length > 0;
+    if (agrees && changed) await writeBaseline(pairId, groupId, 'sync', rows, removed, this.ctx);
     const first = this.seq;
     this.seq += actions.length;
-    await recordActions(operationId, first, actions, this.ctx);
+    if (actions.length > 0) await recordActions(operationId, first, actions, this.ctx);
+    if (changed) this.target.settled();
+  }
+
+  /** Before the rows are replaced: what they say is what stood there. */
+  private async noteChanges(rows: readonly BaselineRow[], removed: readonly string[], actions: readonly FileAction[]) {
+    const done = actions.filter(({ status, action }) => status === 'done' && action !== 'adopt');
+    if (done.length === 0 && rows.length === 0) return;
+    const paths = [...rows.map(({ path }) => path), ...removed];
+    const old = await readRows(this.target.pairId, paths, this.ctx);
+    const former = old.map((row) => [row.path, { ...row, facts: this.sides(row).target }] as const);
+    const left = rows.map((row) => [row.path, this.sides(row).target] as const);
+    this.target.changes.note(new Map(left), done, new Map(former));
   }
 
   note(actions: readonly FileAction[]): Promise<void> {
@@ -58,6 +75,7 @@ export class RunRecord {
     const { pairId, groupId, operationId } = this.target;
     const first = this.seq;
     this.seq += files;
+    this.target.changes.bulk = true;
     await writeCopied(pairId, groupId, operationId, first, texts, this.ctx);
   }
 }

@@ -8,6 +8,7 @@ import { explain, messageOf, TandemError } from '../shared/errors.ts';
 import type { Progress } from '../shared/events.ts';
 import { plural } from '../shared/format.ts';
 import { DriveLock } from '../shared/lock.ts';
+import { ChangeLog } from '../shared/manifest.ts';
 import { collectGarbage } from '../shared/memory.ts';
 import { displayPath } from '../shared/paths.ts';
 import { recoverDrive } from '../shared/recover.ts';
@@ -17,6 +18,7 @@ import { WorkerPool } from '../shared/workers.ts';
 import { type ApplyTask, applyPlan } from './apply.ts';
 import type { Group } from './groups.ts';
 import { completeOperation, ensurePair, findPair, reportProgress, startOperation } from './history.ts';
+import { type DriveSide, type Ended, pruneAfterRun, repairManifests, writeManifests } from './manifests.ts';
 import type { Plan, SyncTarget } from './plan.ts';
 import { type OpenPair, openPair, reversedPair, type SyncOptions, syncOptions, workerCount } from './session.ts';
 
@@ -51,10 +53,26 @@ export interface Step {
   agrees?: boolean;
 }
 
-export type Prepare = (
-  run: { pair: OpenPair; target: SyncTarget; operation: string },
-  ctx: Context,
-) => Promise<readonly Step[]>;
+/** A run whose drives are open and locked. */
+export interface PreparedRun {
+  pair: OpenPair;
+  target: SyncTarget;
+  operation: string;
+  operationId: number;
+  locks: readonly DriveLock[];
+  /** What is done without a step counts here. */
+  statistics: SyncStatistics;
+  /** What is done without a step is noted here, by the drive it was done to. */
+  changes: Readonly<Record<DriveSide, ChangeLog>>;
+  /** Ends the progress of planning, for work that shows its own. */
+  begin(): void;
+}
+
+/** @returns the steps to be carried out one after the other; none when it did all the work itself. */
+export type Prepare = (run: PreparedRun, ctx: Context) => Promise<readonly Step[]>;
+
+/** How the two sides of a run are found and opened; a group's drives unless told otherwise. */
+export type Opener = (ctx: Context) => Promise<OpenPair>;
 
 /**
  * @param kind of the operation, for the history.
@@ -66,9 +84,10 @@ export async function runLocked(
   ctx: Context,
   prepare: Prepare,
   kind = 'sync',
+  open: Opener = () => openPair(target.group, ctx, false),
 ): Promise<SyncResult> {
   const early = earlyWorkers(target.group, flags, ctx);
-  const pair = await openPair(target.group, ctx, false).catch(async (error: unknown) => {
+  const pair = await open(ctx).catch(async (error: unknown) => {
     await (await early)?.close();
     throw error;
   });
@@ -76,7 +95,7 @@ export async function runLocked(
   try {
     pair.workers = await early;
     await lockDrives(pair, flags, locks, ctx);
-    recover(pair, ctx);
+    await recover(pair, ctx);
     return await journal(target, { pair, locks }, flags, ctx, prepare, kind);
   } finally {
     for (const lock of locks) lock.release();
@@ -97,13 +116,12 @@ async function earlyWorkers(group: Group, flags: RunFlags, ctx: Context): Promis
 }
 
 /** Both drives may have been written to: a restore or a resolution changes the Master as well. */
-function recover(pair: OpenPair, ctx: Context): void {
-  for (const { root, drive } of [
-    { root: pair.master, drive: pair.masterDrive },
-    { root: pair.backup, drive: pair.backupDrive },
-  ]) {
+async function recover(pair: OpenPair, ctx: Context): Promise<void> {
+  for (const side of ['master', 'backup'] as const) {
+    const drive = side === 'master' ? pair.masterDrive : pair.backupDrive;
     if (drive.read_only) continue;
-    const recovered = recoverDrive(root.dir);
+    const recovered = recoverDrive(pair[side].dir);
+    await repairManifests(pair, side, recovered.interrupted, ctx);
     if (recovered.interrupted.length > 0)
       ctx.emit({
         kind: 'note',
@@ -158,14 +176,23 @@ async function journal(
       end_time: ctx.now().toISOString(),
     };
   };
-  let statistics: SyncStatistics = noStatistics();
+  const statistics: SyncStatistics = noStatistics();
+  const changes = { master: new ChangeLog(), backup: new ChangeLog() };
+  const { versions } = syncOptions(pair.group, flags.options ?? {});
+  const ended: Ended = { pair, operation, operationId, operationType: kind, startTime, versions };
   const watched = watchControl(operationId, operation, pair, ctx);
   try {
-    const steps = await prepare({ pair, target, operation }, watched.ctx);
-    watched.end();
-    if (steps.some(({ plan }) => plan.actions.length > LARGE_PLAN)) collectGarbage();
-    statistics = startStatistics(steps.map(({ plan }) => plan));
-    await carryOut(steps, { pair, locks, operationId, operation, statistics }, ctx);
+    try {
+      const run = { pair, target, operation, operationId, locks, statistics, changes, begin: watched.end };
+      const steps = await prepare(run, watched.ctx);
+      watched.end();
+      if (steps.some(({ plan }) => plan.actions.length > LARGE_PLAN)) collectGarbage();
+      countPlans(statistics, steps);
+      await carryOut(steps, { pair, locks, operationId, operation, statistics, changes }, ctx);
+    } finally {
+      await writeManifests(ended, changes, ctx);
+    }
+    if (changes.master.changes.length + changes.backup.changes.length > 0) await pruneAfterRun(ended, ctx);
     const { cancelled, files_failed } = statistics;
     if (cancelled) return await finish(statistics, 'cancelled', null);
     if (files_failed > 0) return await finish(statistics, 'failed', `${plural(files_failed, 'file')} failed`);
@@ -183,23 +210,32 @@ async function journal(
 
 async function carryOut(
   steps: readonly Step[],
-  run: Pick<ApplyTask, 'pair' | 'locks' | 'operationId' | 'operation' | 'statistics'>,
+  {
+    changes,
+    ...run
+  }: Pick<ApplyTask, 'pair' | 'locks' | 'operationId' | 'operation' | 'statistics'> & Pick<PreparedRun, 'changes'>,
   ctx: Context,
 ): Promise<void> {
   const { pair } = run;
-  const pairId =
-    (await findPair(pair.masterUuid, pair.backupUuid, ctx)) ??
-    (await ensurePair(pair.group.id, pair.masterUuid, pair.backupUuid, ctx));
+  if (steps.length === 0) return;
+  const pairId = await pairNumber(pair, ctx);
   let firstSeq = 0;
   for (const { plan, strict, reversed = false, agrees = true } of steps) {
     if (run.statistics.cancelled || (plan.actions.length === 0 && plan.problems.length === 0)) continue;
     const side = reversed ? reversedPair(pair) : pair;
     try {
-      firstSeq = await applyPlan({ ...run, pair: side, plan, strict, agrees, firstSeq, pairId }, ctx);
+      const log = changes[reversed ? 'master' : 'backup'];
+      firstSeq = await applyPlan({ ...run, pair: side, plan, strict, agrees, firstSeq, pairId, changes: log }, ctx);
     } finally {
       if (reversed) await side.close();
     }
   }
+}
+
+/** 0 where one side is a plain folder, for which nothing is recorded. */
+async function pairNumber({ group, masterUuid, backupUuid }: OpenPair, ctx: Context): Promise<number> {
+  if (masterUuid === '' || backupUuid === '') return 0;
+  return (await findPair(masterUuid, backupUuid, ctx)) ?? (await ensurePair(group.id, masterUuid, backupUuid, ctx));
 }
 
 /** While the plan is being made: shows the run to other processes, and takes their wish to cancel it. */
@@ -259,14 +295,12 @@ async function lockDrive(root: DriveRoot, network: boolean, flags: RunFlags, ctx
 }
 
 /** What a run starts from: everything that the plan could not do counts already. */
-function startStatistics(plans: readonly Plan[]): SyncStatistics {
-  const start = noStatistics();
-  for (const { totals, failed, problems, options } of plans) {
+function countPlans(start: SyncStatistics, steps: readonly Step[]): void {
+  for (const { totals, failed, problems, options } of steps.map(({ plan }) => plan)) {
     start.files_skipped += totals.skipped;
     start.files_failed += failed;
     start.conflicts_detected += totals.conflict;
     if (options.verify_checksums === 'checksum' && totals.files > 0) start.verified = 'device';
     start.problems.push(...problems);
   }
-  return start;
 }

@@ -58,13 +58,13 @@ const LARGE = 4 * 1024 * 1024;
 export class Transfer {
   protected readonly session: TransferSession;
   private readonly masters: FolderCache;
-  private readonly backups: FolderCache;
-  private readonly trash: Trash;
-  private readonly control: Control;
+  protected readonly backups: FolderCache;
+  protected readonly trash: Trash;
+  protected readonly control: Control;
   private readonly content: Content;
   /** Names of the two sides, for messages. */
   private readonly source: string;
-  private readonly target: string;
+  protected readonly target: string;
   private readonly umask = process.umask();
   /** Trash names fixed by an intent record, by item. */
   private readonly announced = new Map<number, string>();
@@ -90,7 +90,7 @@ export class Transfer {
     return this.backups.makePinned(partials);
   }
 
-  private nextItem(path: string): void {
+  protected nextItem(path: string): void {
     this.control.holding(path);
     this.masters.trim();
     this.backups.trim();
@@ -358,7 +358,7 @@ export class Transfer {
    * What the plan saw still stands there. A `shared` file had several names, with one ctime, mode and owner for all of
    * them, which the run itself moves when it works on another name.
    */
-  private isAsRecorded(there: Stat, facts: string, shared = false): boolean {
+  protected isAsRecorded(there: Stat, facts: string, shared = false): boolean {
     const now = factsOf(there, this.session.traits.stable);
     return now === facts || (shared && sameInode(now, facts));
   }
@@ -398,7 +398,7 @@ export class Transfer {
    * Moves what has this name into the trash. A file that lives on under another name is copied there instead: an edit of
    * the living name would change the version.
    */
-  private putAside(dir: Dir, name: string, path: string, old: Stat): void {
+  protected putAside(dir: Dir, name: string, path: string, old: Stat): void {
     if (!isShared(old)) {
       this.trash.take(dir, name, path);
       return;
@@ -407,7 +407,7 @@ export class Transfer {
     unlinkAt(dir, name);
   }
 
-  private copyAside(dir: Dir, name: string, slot: Slot, old: Stat): void {
+  protected copyAside(dir: Dir, name: string, slot: Slot, old: Stat): void {
     const source = openAt(dir, name, OPEN_READ);
     try {
       const target = openAt(slot.dir, slot.name, OPEN_CREATE, old.mode & 0o777);
