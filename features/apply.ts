@@ -7,6 +7,7 @@ import { BATCH_FILES, Batches, chunk, GROUP_FILES, groupBySize } from '../shared
 import { SHORT } from '../shared/bulk-transfer.ts';
 import type { Context } from '../shared/context.ts';
 import type { Phase } from '../shared/events.ts';
+import type { InboxEntry } from '../shared/inbox.ts';
 import { Entry, sameInode } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import type { ChangeLog } from '../shared/manifest.ts';
@@ -50,14 +51,14 @@ export interface ApplyTask {
 /**
  * @throws TandemError when the run must stop: a drive is gone (`drive_missing`), is another one (`guard`), or the lock
  * was taken (`locked`). Everything put in place before is recorded.
- * @returns number of the next action in the operation's journal.
+ * @returns number of the next action in the operation's journal, and the conflicts that only showed now.
  */
-export async function applyPlan(task: ApplyTask, ctx: Context): Promise<number> {
+export async function applyPlan(task: ApplyTask, ctx: Context): Promise<{ nextSeq: number; late: InboxEntry[] }> {
   const run = new Run(task, ctx);
   try {
     await run.start();
     await run.steps();
-    return run.record.nextSeq;
+    return { nextSeq: run.record.nextSeq, late: run.record.late };
   } finally {
     await run.end();
   }
@@ -389,6 +390,7 @@ class Run {
   private lateConflict(path: string, message: string): FileAction {
     this.statistics.conflicts_detected += 1;
     this.statistics.problems.push({ path, message });
+    if (!this.task.pair.reversed) this.record.late.push(lateEntry(path, message));
     return { path, action: 'conflict', size: 0, status: 'conflict', message };
   }
 
@@ -571,6 +573,11 @@ class Run {
       }),
     ]);
   }
+}
+
+/** The next look at both sides tells more. */
+function lateEntry(path: string, reason: string): InboxEntry {
+  return { path, conflict_type: 'modified_backup', reason, entry: 'f', master_facts: null, backup_facts: null };
 }
 
 /** What the plan saw of a path, for a worker to find again before it touches anything. */

@@ -62,6 +62,8 @@ export interface Plan {
   problems: Problem[];
   /** Files among the problems that will not be copied at all. */
   failed: number;
+  /** Paths that waited for a decision and are no conflict any more. */
+  settled: RelPath[];
   /** What refuses the run unless it is forced. */
   guards: Guard[];
 }
@@ -95,14 +97,15 @@ export async function makePlan(
   // What cannot be read on the Master is not backed up: that is no complete run.
   plan.failed += found.master.unknown.filter(({ why }) => why === 'unreadable').length;
   const believe = !options.checksum && options.incremental;
+  const waiting = pairId === null ? [] : await readConflicts(pairId, target.subpath, ctx);
   if (found.unchanged && believe && !filter.limits) {
     plan.totals.skipped = found.masterFiles;
+    plan.settled = settled(waiting, plan, found, (path) => filter.excludesAny(path));
     return plan;
   }
   foresee();
   const rows = pairId === null ? [] : await readBaseline(pairId, target.subpath, ctx);
-  const held = pairId === null ? [] : await readConflicts(pairId, target.subpath, ctx);
-  await decide(plan, { pair, target, options, filter, found, rows, held, believe }, ctx);
+  await decide(plan, { pair, target, options, filter, found, rows, waiting, believe }, ctx);
   plan.guards.push(...emptyMaster(rows, found, target, filter), ...tooLittleSpace(plan, pair));
   return plan;
 }
@@ -118,7 +121,8 @@ export function planProblem(value: unknown): string | undefined {
   const texts = [target?.['group_id'], target?.['name'], target?.['subpath'], plan['master_uuid'], plan['backup_uuid']];
   if (target?.['kind'] !== 'group' || texts.some((text) => typeof text !== 'string'))
     return 'it names no group and drives';
-  const { actions, problems, guards } = plan;
+  const { actions, problems, guards, settled } = plan;
+  if (!Array.isArray(settled) || settled.some((path) => typeof path !== 'string')) return 'a list is missing';
   if (!Array.isArray(actions) || !Array.isArray(problems) || !Array.isArray(guards)) return 'a list is missing';
   if (record(plan['totals']) === undefined || typeof plan['failed'] !== 'number') return 'its totals are missing';
   const options = record(plan['options']);
@@ -227,6 +231,7 @@ function emptyPlan(pair: OpenPair, target: SyncTarget, options: SyncOptions, ctx
     totals: { copy: 0, update: 0, delete: 0, conflict: 0, files: 0, bytes: 0, skipped: 0 },
     problems: [],
     failed: 0,
+    settled: [],
     guards: [],
   };
 }
@@ -246,7 +251,7 @@ interface Inputs {
   found: Survey;
   rows: BaselineRow[];
   /** What waits for a decision already. */
-  held: readonly OpenConflict[];
+  waiting: readonly OpenConflict[];
   believe: boolean;
 }
 
@@ -269,9 +274,25 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
   for (const path of result.special)
     plan.problems.push({ path, message: 'is a socket, pipe or device; such files are not copied' });
   const actions = [...missingParents(pair, target, result.actions), ...result.actions];
-  plan.actions = assignHardLinks(withoutImpossible(hold(actions, inputs.held), plan, pair), open.links, pair);
+  plan.actions = assignHardLinks(withoutImpossible(hold(actions, inputs.waiting), plan, pair), open.links, pair);
   for (const action of plan.actions) recordEvidence(action, evidence, keyOf(action.path, rules.keys), options);
   countTotals(plan);
+  plan.settled = settled(inputs.waiting, plan, found, rules.frozen);
+}
+
+/** What is no conflict any more, of what this plan looked at. */
+function settled(
+  waiting: readonly OpenConflict[],
+  { actions }: Plan,
+  { master, backup }: Survey,
+  frozen: (path: string) => boolean,
+): RelPath[] {
+  const unknown = [...master.unknown, ...backup.unknown].map(({ path }) => path);
+  const found = new Set(actions.filter(({ kind }) => kind === 'conflict').map(({ path }) => path));
+  const gone = waiting.filter(
+    ({ path }) => !found.has(path) && !frozen(path) && !unknown.some((place) => isInside(path, place)),
+  );
+  return gone.map(({ path }) => relPath(path));
 }
 
 /** What was undone stays as it is until the user says which state shall stand: no run may undo the undo. */
@@ -282,7 +303,7 @@ function hold(actions: readonly Action[], waiting: readonly OpenConflict[]): rea
   if (undone.size === 0) return actions;
   return actions.map((action): Action => {
     const held = undone.get(action.path);
-    const harmless = action.kind === 'adopt' || action.kind === 'skip';
+    const harmless = action.kind === 'adopt' || action.kind === 'skip' || action.kind === 'forget';
     if (!held || harmless) return action;
     const { path, entry, size, master, backup } = action;
     return { kind: 'conflict', path, entry, size, master, backup, reason: held.reason, conflict_type: 'undone' };
@@ -505,7 +526,7 @@ function isLeftAsIs({ kind, entry }: Action): boolean {
 }
 
 /** Counts the actions anew; what was skipped already stays counted. */
-function countTotals(plan: Plan): void {
+export function countTotals(plan: Plan): void {
   const { totals } = plan;
   for (const action of plan.actions) {
     if (action.kind === 'conflict') totals.conflict += 1;

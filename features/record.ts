@@ -2,6 +2,7 @@
  * What a run writes down: the baseline of what both sides agree on now, and in the journal what was done to each path.
  */
 import type { Context } from '../shared/context.ts';
+import type { InboxEntry } from '../shared/inbox.ts';
 import type { ChangeLog } from '../shared/manifest.ts';
 import { type BaselineRow, makeSidedRow, type RowExtras, sidesOf } from '../shared/rows.ts';
 import { type FileAction, readRows, recordActions, writeBaseline, writeCopied } from './history.ts';
@@ -31,6 +32,9 @@ export class RunRecord {
     this.seq = firstSeq;
     this.ctx = ctx;
   }
+
+  /** Conflicts that showed only when the plan was carried out. */
+  readonly late: InboxEntry[] = [];
 
   get nextSeq(): number {
     return this.seq;

@@ -7,6 +7,7 @@ import type { Context } from '../shared/context.ts';
 import { explain, messageOf, TandemError } from '../shared/errors.ts';
 import type { Progress } from '../shared/events.ts';
 import { plural } from '../shared/format.ts';
+import { type InboxEntry, removeConflicts, writeConflicts } from '../shared/inbox.ts';
 import { DriveLock } from '../shared/lock.ts';
 import { ChangeLog } from '../shared/manifest.ts';
 import { collectGarbage } from '../shared/memory.ts';
@@ -49,8 +50,12 @@ export interface Step {
   strict: boolean;
   /** The plan is for `reversedPair`: from the Backup to the Master. */
   reversed?: boolean;
+  /** The plan is for these two folders, which the caller opens and closes. */
+  pair?: OpenPair;
   /** False: what is copied is no agreement of both sides, so the baseline stays as it is. */
   agrees?: boolean;
+  /** Paths whose conflict this step ends, unless something goes wrong with them. */
+  resolves?: readonly string[];
 }
 
 /** A run whose drives are open and locked. */
@@ -220,15 +225,25 @@ async function carryOut(
   if (steps.length === 0) return;
   const pairId = await pairNumber(pair, ctx);
   let firstSeq = 0;
-  for (const { plan, strict, reversed = false, agrees = true } of steps) {
-    if (run.statistics.cancelled || (plan.actions.length === 0 && plan.problems.length === 0)) continue;
-    const side = reversed ? reversedPair(pair) : pair;
-    try {
-      const log = changes[reversed ? 'master' : 'backup'];
-      firstSeq = await applyPlan({ ...run, pair: side, plan, strict, agrees, firstSeq, pairId, changes: log }, ctx);
-    } finally {
-      if (reversed) await side.close();
+  const late: InboxEntry[] = [];
+  let ended = false;
+  try {
+    for (const { plan, strict, reversed = false, agrees = true, pair: own } of steps) {
+      if (run.statistics.cancelled || (plan.actions.length === 0 && plan.problems.length === 0)) continue;
+      const side = own ?? (reversed ? reversedPair(pair) : pair);
+      try {
+        const log = changes[side.backup.mountPath === pair.master.mountPath ? 'master' : 'backup'];
+        const task = { ...run, pair: side, plan, strict, agrees, firstSeq, pairId, changes: log };
+        const done = await applyPlan(task, ctx);
+        firstSeq = done.nextSeq;
+        late.push(...done.late);
+      } finally {
+        if (reversed && !own) await side.close();
+      }
     }
+    ended = !run.statistics.cancelled;
+  } finally {
+    await fillInbox(steps, late, pairId, ended, run, ctx);
   }
 }
 
@@ -236,6 +251,27 @@ async function carryOut(
 async function pairNumber({ group, masterUuid, backupUuid }: OpenPair, ctx: Context): Promise<number> {
   if (masterUuid === '' || backupUuid === '') return 0;
   return (await findPair(masterUuid, backupUuid, ctx)) ?? (await ensurePair(group.id, masterUuid, backupUuid, ctx));
+}
+
+/** What waits goes into the inbox, what was resolved or has settled itself leaves it. */
+async function fillInbox(
+  steps: readonly Step[],
+  late: readonly InboxEntry[],
+  pairId: number,
+  ended: boolean,
+  run: Pick<ApplyTask, 'pair' | 'operationId' | 'statistics'>,
+  ctx: Context,
+): Promise<void> {
+  if (pairId === 0) return;
+  const wrong = new Set(run.statistics.problems.map(({ path }) => path));
+  const resolved = steps.flatMap(({ resolves = [] }) => resolves).filter((path) => !wrong.has(path));
+  const gone = ended ? resolved : [];
+  await removeConflicts(pairId, [...gone, ...steps.flatMap(({ plan }) => plan.settled)], ctx);
+  const found = steps.flatMap(({ plan }) => plan.actions).filter(({ kind }) => kind === 'conflict');
+  const entries = found.map(({ path, conflict_type, reason, entry, master, backup }): InboxEntry => {
+    return { path, conflict_type: conflict_type ?? '', reason, entry, master_facts: master, backup_facts: backup };
+  });
+  await writeConflicts(pairId, run.pair.group.id, run.operationId, [...entries, ...late], ctx);
 }
 
 /** While the plan is being made: shows the run to other processes, and takes their wish to cancel it. */

@@ -22,6 +22,7 @@ import {
 } from '../shared/feature.ts';
 import { formatBytes, formatDuration, formatRate, parseDuration, parseSize, plural } from '../shared/format.ts';
 import { displayPath, type RelPath, relPath } from '../shared/paths.ts';
+import { lockFlags, lockOptions, measured } from '../shared/run-options.ts';
 import { alwaysExcluded } from '../shared/scan.ts';
 import { getGroup, listGroups } from './groups.ts';
 import { getOperation, listOperations, type Operation, setControl } from './history.ts';
@@ -29,6 +30,7 @@ import { assertGuards, makePlan, type Plan, planProblem, type SyncTarget, withou
 import type { Action, ConflictType } from './reconcile.ts';
 import { type RunFlags, runLocked, type SyncResult } from './run.ts';
 import { openPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
+import { settleByPolicy } from './settle.ts';
 
 export { calculateChecksum } from '../shared/hash.ts';
 export type { RunFlags, SyncResult } from './run.ts';
@@ -52,7 +54,7 @@ export async function syncToBackup(group: string, flags: RunFlags, ctx: Context)
       workersOf(pair, operation, options).warm(),
     );
     assertGuards(plan, ctx);
-    return [{ plan, strict: false }];
+    return settleByPolicy(plan, options.conflict_policy, pair, running);
   });
 }
 
@@ -189,9 +191,7 @@ function describeResult(result: SyncResult, paint: Paint): string {
   ];
   lines.push(...describeProblems(result.problems, paint));
   if (result.conflicts_detected > 0)
-    lines.push(
-      `  Conflicts were left untouched on both drives: \`tandem history show ${result.operation_id.slice(0, 8)}\` lists them.`,
-    );
+    lines.push(`  Conflicts were left untouched on both drives: see \`tandem conflicts list\`.`);
   return lines.join('\n');
 }
 
@@ -292,20 +292,6 @@ const runOptions: Verb['options'] = [
   },
 ];
 
-const lockOptions: Verb['options'] = [
-  {
-    flags: '--force [guard]',
-    description: 'run in spite of all guards, or of the one named (empty-master, free-space)',
-    repeat: true,
-  },
-  {
-    flags: '--lock-wait <time>',
-    description: 'wait for another writer, e.g. 60s',
-    parse: (text) => measured(text, '--lock-wait', parseDuration, '60s'),
-  },
-  { flags: '--break-lock', description: 'take the lock whoever holds it' },
-];
-
 function wholeNumber(text: string, flag: string, min: number, max: number): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= min && value <= max) return value;
@@ -319,14 +305,6 @@ function uuidOf(text: string): string {
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)) return text;
   throw new TandemError('usage', `--operation-id takes a UUID: current value is '${displayPath(text)}'.`, {
     hint: 'Leave it out: a new one is made.',
-  });
-}
-
-function measured(text: string, flag: string, parse: (text: string) => number | undefined, example: string): number {
-  const value = parse(text);
-  if (value !== undefined) return value;
-  throw new TandemError('usage', `${flag} cannot be read: current value is '${text}'.`, {
-    hint: `For example ${flag} ${example}.`,
   });
 }
 
@@ -353,11 +331,7 @@ function flagsOf(values: Values, ctx: Context, group: string): RunFlags {
     options.enable_parallel_copy = values['parallel'] > 1;
     options.max_parallel_files = values['parallel'] as number;
   }
-  const flags: RunFlags = {
-    options,
-    lockWait: (values['lockWait'] as number | undefined) ?? 0,
-    breakLock: values['breakLock'] === true,
-  };
+  const flags: RunFlags = { options, ...lockFlags(values) };
   if (values['path'] !== undefined) flags.path = values['path'] as string;
   if (values['operationId'] !== undefined) flags.operation = uuidOf(values['operationId'] as string);
   return flags;
@@ -445,14 +419,10 @@ export const command = defineCommand({
         ...lockOptions,
       ],
       run: async ({ args, options }, ctx) => {
-        const flags: RunFlags = {
-          lockWait: (options['lockWait'] as number | undefined) ?? 0,
-          breakLock: options['breakLock'] === true,
-        };
         const result = await applySavedPlan(
           readPlan(args['plan'] as string),
           (options['skip'] as string[] | undefined) ?? [],
-          flags,
+          lockFlags(options),
           ctx,
         );
         return { json: result, text: (paint) => describeResult(result, paint), exitCode: exitCodeOf([result]) };

@@ -190,10 +190,10 @@ export class WorkerPool {
   }
 
   private start(): Slot {
-    // Under tsx a worker needs an .mjs entry that registers it; the bundle has a plain .js one.
-    const entry = import.meta.url.endsWith('.ts') ? './worker.mjs' : './worker.js';
+    const argv = import.meta.url.endsWith('.ts') ? [] : ['bundle'];
     // Descriptors are opened by native calls and closed at the end of each task, so Node need not follow them.
-    const worker = new Worker(new URL(entry, import.meta.url), {
+    const worker = new Worker(new URL('../shared/worker.mjs', import.meta.url), {
+      argv,
       workerData: this.data,
       trackUnmanagedFds: false,
       resourceLimits: { maxYoungGenerationSizeMb: 16 },

@@ -63,6 +63,8 @@ const WITHOUT_COMMAND = [
   'record',
   'apply',
   'run',
+  'resolution',
+  'settle',
 ];
 /** What a pure function may work with: neither reads, writes nor asks the clock. */
 const PURE = ['shared/paths.ts', 'shared/listing.ts'];

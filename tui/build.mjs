@@ -7,16 +7,13 @@
  * where they are.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, extname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
-/**
- * zod starts 30 ms faster inside the bundle. Packages written as CommonJS gain nothing and stay outside, as do those
- * with native code.
- */
-const BUNDLED = /^zod(\/|$)/;
+/** Used at a start, and without native code: inside the bundle they are in its code cache. */
+const BUNDLED = /^(commander|@bomb\.sh\/tab)(\/|$)/;
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
@@ -35,32 +32,37 @@ const noteInputs = {
       const contents = readFileSync(path);
       const name = relative(root, path).split(sep).map(encodeURIComponent).join('/');
       inputs.set(name, { path: name, size, mtimeMs, sha256: createHash('sha256').update(contents).digest('hex') });
-      return { contents, loader: { '.ts': 'ts', '.json': 'json' }[extname(path)] ?? 'js' };
+      return {
+        contents: withoutAwait(path, contents),
+        loader: { '.ts': 'ts', '.json': 'json' }[extname(path)] ?? 'js',
+      };
     });
   },
 };
 
-const worker = join(root, 'shared', 'worker-entry.ts');
 const result = await build({
   absWorkingDir: root,
-  entryPoints: {
-    main: join(root, 'tui', 'main.ts'),
-    ...(existsSync(worker) ? { worker } : {}),
-  },
+  entryPoints: { main: join(root, 'tui', 'main.ts'), worker: join(root, 'shared', 'worker-entry.ts') },
   outdir: dist,
   bundle: true,
-  splitting: true,
-  format: 'esm',
+  format: 'cjs',
   platform: 'node',
   target: 'node20',
+  // Scripts, and only they can be run with a code cache on every Node, have neither of these two.
+  define: { 'import.meta': 'importMeta' },
+  supported: { 'dynamic-import': false },
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: 'eof',
-  chunkNames: '[name]-[hash]',
   plugins: [noteInputs],
   write: false,
   logLevel: 'warning',
 });
+
+/** A script has no `await` outside of functions; the call of `main` is the only one, and esbuild refuses any other. */
+function withoutAwait(path, contents) {
+  return path === join(root, 'tui', 'main.ts') ? String(contents).replace(/^await /m, 'void ') : contents;
+}
 
 // Without its list a bundle is not run, so the list goes first and comes back last.
 mkdirSync(dist, { recursive: true });

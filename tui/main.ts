@@ -29,6 +29,10 @@ const FEATURES: Readonly<Record<string, Feature>> = {
     summary: 'bring the Backup into step with the Master',
     load: () => import('../features/sync.ts'),
   },
+  conflicts: {
+    summary: 'Decide what a sync would not decide by itself',
+    load: () => import('../features/conflicts.ts'),
+  },
   history: {
     summary: 'What was synced, restored and verified, when, and with what result',
     load: () => import('../features/history.ts'),

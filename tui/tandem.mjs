@@ -5,16 +5,15 @@
  */
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
-import * as module from 'node:module';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 
 const root = new URL('..', import.meta.url);
 
 if (bundleIsCurrent()) {
-  // In the user's own folder: code from a cache that others may write would run with the user's rights.
-  module.enableCompileCache?.(join(cacheHome(), 'tandem', 'compile-cache'));
-  await import(new URL('dist/main.js', root).href);
+  const { runBundle } = await import('../shared/worker.mjs');
+  const use = /^[a-z]+$/.exec(process.argv[2] ?? 'status')?.[0] ?? 'any';
+  const save = runBundle('main', use);
+  // Only at the end have all functions run. What fails is not remembered: it may be a word that is no command.
+  process.on('exit', (code) => code === 0 && save());
 } else {
   if (process.features.typescript && !root.pathname.includes('/node_modules/')) silenceTypeStripping();
   else (await import('tsx/esm/api')).register({ tsconfig: false });
@@ -35,11 +34,6 @@ function bundleIsCurrent() {
   } catch {
     return false;
   }
-}
-
-function cacheHome() {
-  const given = process.env.XDG_CACHE_HOME;
-  return given?.startsWith('/') ? given : join(homedir(), '.cache');
 }
 
 /** Some Nodes announce on every start that stripping types is an experiment. */
