@@ -18,7 +18,6 @@ import type { SyncStatistics } from '../shared/statistics.ts';
 import { isFuse } from '../shared/store.ts';
 import { statAt } from '../shared/syscalls.ts';
 import type { CommitItem, ExpectedItem, Outcome, StageItem, StageResult } from '../shared/tasks.ts';
-import { trashFolder } from '../shared/trash.ts';
 import type { WorkerPool } from '../shared/workers.ts';
 import { type BulkHost, copyNewFiles } from './bulk.ts';
 import { type Counts, RunControl } from './control.ts';
@@ -109,16 +108,7 @@ class Run {
     this.linkTargets = new Set(task.plan.actions.flatMap(({ link_to }) => link_to ?? []));
     this.statistics = task.statistics;
     this.clock = masterClock(task.pair);
-    const { pairId, operationId, agrees, firstSeq, changes, pair } = task;
-    const groupId = task.plan.target.group_id;
-    const settled = (): void => {
-      if (!options.versions.enabled) removeTree(pair.backup.dir, trashFolder(task.operation, ''));
-    };
-    this.record = new RunRecord(
-      { pairId, groupId, operationId, reversed: pair.reversed, agrees, changes, settled },
-      firstSeq,
-      ctx,
-    );
+    this.record = new RunRecord(task, ctx);
   }
 
   async start(): Promise<void> {
@@ -461,11 +451,12 @@ class Run {
         part.map(({ path }) => path),
       );
       const failed = new Map(problems.map(({ path, message }) => [path, message]));
-      for (const { path } of part) {
+      for (const { path, source_path } of part) {
         const message = failed.get(path);
         if (message !== undefined) this.statistics.problems.push({ path, message });
-        else {
-          this.task.changes.madeFolder(path);
+        else this.task.changes.madeFolder(path);
+        // What is made for a version has no folder beside it to take its times from.
+        if (message === undefined && source_path === undefined) {
           this.touched.add(path);
           this.touched.add(parentOf(path));
         }

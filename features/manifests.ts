@@ -55,6 +55,9 @@ export async function writeManifests(
     const { changes, bulk } = logs[side];
     if (changes.length === 0) continue;
     const root = ended.pair[side];
+    // In a folder that is no drive nothing is left behind, unless something in it was replaced.
+    const folder = (side === 'master' ? ended.pair.masterUuid : ended.pair.backupUuid) === '';
+    if (folder && statAt(root.dir, trashFolder(ended.operation, '')) === null) continue;
     try {
       if (!ended.versions.enabled) removeTree(root.dir, trashFolder(ended.operation, ''));
       const listed = await completeChanges(changes, root, ended, side, bulk, ctx);
@@ -135,12 +138,17 @@ export function writesTo(operationType: string): DriveSide {
   return operationType === 'restore' ? 'master' : 'backup';
 }
 
-/** What was kept long enough goes, after a run. */
-export async function pruneAfterRun(ended: Ended, ctx: Context): Promise<void> {
+/** What was kept long enough goes, after a run, from the drives that it wrote to. */
+export async function pruneAfterRun(
+  ended: Ended,
+  logs: Readonly<Record<DriveSide, ChangeLog>>,
+  ctx: Context,
+): Promise<void> {
   for (const side of ['master', 'backup'] as const) {
     const { pair } = ended;
     const drive = side === 'master' ? pair.masterDrive : pair.backupDrive;
-    if (drive.read_only || statAt(pair[side].dir, '.tandem') === null) continue;
+    const uuid = side === 'master' ? pair.masterUuid : pair.backupUuid;
+    if (uuid === '' || logs[side].changes.length === 0) continue;
     try {
       const rules = await retentionRules(drive.total_size, ended.versions, ended.operation, ctx);
       await prune(pair[side], rules, false, ctx);

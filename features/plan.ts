@@ -452,7 +452,7 @@ function recordEvidence(action: Action, evidence: Evidence, key: string, options
 }
 
 /** What the Backup cannot hold is found before the first byte is written; a folder takes what is in it along. */
-function withoutImpossible(actions: readonly Action[], plan: Plan, pair: OpenPair): Action[] {
+export function withoutImpossible(actions: readonly Action[], plan: Plan, pair: OpenPair): Action[] {
   const traits = pair.backupTraits;
   const blocked = new Map<string, number>();
   const kept = actions.filter((action) => {

@@ -197,7 +197,7 @@ async function journal(
     } finally {
       await writeManifests(ended, changes, ctx);
     }
-    if (changes.master.changes.length + changes.backup.changes.length > 0) await pruneAfterRun(ended, ctx);
+    await pruneAfterRun(ended, changes, ctx);
     const { cancelled, files_failed } = statistics;
     if (cancelled) return await finish(statistics, 'cancelled', null);
     if (files_failed > 0) return await finish(statistics, 'failed', `${plural(files_failed, 'file')} failed`);
@@ -316,7 +316,8 @@ async function lockDrives(pair: OpenPair, flags: RunFlags, locks: DriveLock[], c
   }
 }
 
-async function lockDrive(root: DriveRoot, network: boolean, flags: RunFlags, ctx: Context): Promise<DriveLock> {
+/** @throws TandemError `locked` when another process writes to the drive, `failed` when it cannot be written at all. */
+export async function lockDrive(root: DriveRoot, network: boolean, flags: RunFlags, ctx: Context): Promise<DriveLock> {
   const wait = flags.lockWait ?? 0;
   const breakLock = flags.breakLock === true;
   try {

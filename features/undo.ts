@@ -157,7 +157,6 @@ class Planner {
   private readonly root: DriveRoot;
   private readonly side: DriveSide;
   private readonly stable: boolean;
-  private readonly pair: OpenPair;
   private readonly operation: Operation;
   private readonly changes: readonly Change[];
   private readonly ctx: Context;
@@ -167,7 +166,6 @@ class Planner {
   private later: ReadonlySet<string> = new Set();
 
   constructor(pair: OpenPair, side: DriveSide, operation: Operation, changes: readonly Change[], ctx: Context) {
-    this.pair = pair;
     this.side = side;
     this.root = pair[side];
     this.stable = (side === 'master' ? pair.masterTraits : pair.backupTraits).stable_ids;

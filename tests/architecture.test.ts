@@ -25,7 +25,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   control: ['history'],
   record: ['history'],
   apply: ['record', 'bulk', 'control', 'history', 'plan', 'reconcile', 'session'],
-  run: ['detect', 'groups', 'history', 'reconcile', 'session', 'plan', 'apply'],
+  manifests: ['history', 'session'],
+  run: ['detect', 'groups', 'history', 'manifests', 'reconcile', 'session', 'plan', 'apply'],
   sync: [
     'detect',
     'groups',
@@ -40,7 +41,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
     'apply',
     'run',
   ],
-  restore: ['detect', 'groups', 'projects', 'history', 'encrypt', 'sync'],
+  undo: ['control', 'groups', 'history', 'manifests', 'run', 'session'],
+  origin: ['detect', 'groups', 'history', 'manifests', 'session'],
+  recall: ['origin', 'plan', 'reconcile', 'session'],
+  restore: ['groups', 'history', 'manifests', 'origin', 'plan', 'recall', 'run', 'session', 'undo'],
   verify: ['detect', 'groups', 'projects', 'history', 'encrypt'],
   watch: ['detect', 'groups', 'projects', 'history', 'sync', 'notify'],
   schedule: ['detect', 'groups', 'projects', 'history', 'sync', 'verify', 'notify'],
@@ -65,6 +69,10 @@ const WITHOUT_COMMAND = [
   'run',
   'resolution',
   'settle',
+  'manifests',
+  'undo',
+  'origin',
+  'recall',
 ];
 /** What a pure function may work with: neither reads, writes nor asks the clock. */
 const PURE = ['shared/paths.ts', 'shared/listing.ts'];

@@ -33,6 +33,10 @@ const FEATURES: Readonly<Record<string, Feature>> = {
     summary: 'Decide what a sync would not decide by itself',
     load: () => import('../features/conflicts.ts'),
   },
+  restore: {
+    summary: 'bring back files, versions or a whole operation',
+    load: () => import('../features/restore.ts'),
+  },
   history: {
     summary: 'What was synced, restored and verified, when, and with what result',
     load: () => import('../features/history.ts'),
