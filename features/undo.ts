@@ -433,9 +433,22 @@ class Undo {
       else if (method === 'putBack') statistics.files_moved += 1;
       this.filesDone += 1;
     });
+    for (const path of [...left.keys()]) if (left.get(path)?.startsWith('d ')) this.noteInside(path, left, done);
     log.note(left, done, former);
     await this.journal(notes);
     await this.settle(steps, results, free);
+  }
+
+  /** A folder that came back as a whole brought what is in it. */
+  private noteInside(folder: string, left: Map<string, string>, done: { path: string; action: string }[]): void {
+    const { backup, backupTraits } = this.view;
+    const { bytes } = walkTree({ root: backup.dir, subpath: folder, stable: backupTraits.stable_ids, mounts: [] });
+    eachRecord(bytes, (view) => {
+      const path = bytes.toString('utf8', view.pathStart, view.pathEnd);
+      if (path === folder) return;
+      left.set(path, bytes.toString('latin1', view.factsStart, view.factsEnd));
+      done.push({ path, action: 'copy' });
+    });
   }
 
   /** What an undo of an undo brought back agrees with the other side again: nothing waits for a decision there. */
@@ -458,6 +471,9 @@ class Undo {
     for (const part of chunk(metadata, BATCH_FILES)) {
       if (this.control.cancelled) return;
       this.prove();
+      const changed = part.filter(({ facts }) => !facts.startsWith('d '));
+      if (this.operation.operation_type !== 'undo')
+        await this.hold(changed.map(({ path, facts }) => ({ path, current: null, version: null, before: facts })));
       const stable = this.view.backupTraits.stable_ids;
       const old = factsAt(
         this.view.backup,
@@ -476,6 +492,12 @@ class Undo {
         .filter(([, facts]) => !facts.startsWith('d '))
         .map(([path]) => ({ path, action: 'meta' }));
       log.note(left, files, former);
+      if (this.operation.operation_type === 'undo')
+        await removeConflicts(
+          this.pairId,
+          changed.map(({ path }) => path),
+          this.ctx,
+        );
     }
     await this.pool.run('flush');
   }

@@ -141,16 +141,17 @@ export function versionName(
   if (before === null) return trash.has(path) ? path : undefined;
   const wanted = new Entry(before, path);
   const alike: string[] = [];
-  for (let copy = 1, name = path; trash.has(name); copy += 1, name = `${path}~${copy}`) {
-    const entry = trash.get(name) as Entry;
-    if (entry.kind === wanted.kind && (wanted.kind === 'd' || sameContentFacts(entry, wanted))) alike.push(name);
+  for (let copy = 2, name = path; trash.has(name); copy += 1) {
+    if (isSame(trash.get(name) as Entry, wanted)) alike.push(name);
+    name = `${path}~${copy}`;
   }
-  return alike.find((name) => trash.get(name)?.ino === wanted.ino) ?? alike[0];
+  if (alike.length === 0) return trash.has(path) ? path : undefined;
+  // A folder that goes after its files finds its name taken by the folder that they lie in.
+  return alike.find((name) => trash.get(name)?.ino === wanted.ino) ?? alike.at(wanted.kind === 'd' ? -1 : 0);
 }
 
-/** Size and time agree, as coarsely as any drive keeps times. */
-function sameContentFacts(a: Entry, b: Entry): boolean {
-  return a.size === b.size && a.mtime === b.mtime;
+function isSame(a: Entry, b: Entry): boolean {
+  return a.kind === b.kind && (a.kind === 'd' || (a.size === b.size && a.mtime === b.mtime));
 }
 
 /** Says in each change where its version is, and what stood there where only the trash knows. */
@@ -161,7 +162,12 @@ export function findVersions(changes: readonly Change[], trash: ReadonlyMap<stri
     // A folder that was removed empty has no version: the one of its name in the trash holds those of its files.
     if (name === undefined || (change.change === 'deleted' && change.before?.startsWith('d ') === true)) continue;
     change.version = name;
-    change.before ??= trash.get(name)?.facts ?? null;
+    const kept = trash.get(name) as Entry;
+    if (change.before !== null && isSame(kept, new Entry(change.before, ''))) continue;
+    // It had changed since it was recorded: what lies in the trash is what stood there.
+    change.before = kept.facts;
+    delete change.checksum;
+    delete change.checksum_algorithm;
   }
 }
 
