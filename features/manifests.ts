@@ -158,20 +158,23 @@ export async function pruneAfterRun(
   }
 }
 
-/** Frees space by what may be pruned; versions of the last 24 hours stay. Returns whether `needed` bytes are free now. */
-export async function makeRoom(
-  root: DriveRoot,
-  needed: number,
-  operation: string,
-  versions: SyncOptions['versions'],
-  size: number,
-  ctx: Context,
-): Promise<boolean> {
-  const missing = needed - freeBytes(root);
-  if (missing <= 0) return true;
-  const rules = await retentionRules(size, versions, operation, ctx);
-  await prune(root, { ...rules, needed: missing }, false, ctx);
-  return freeBytes(root) >= needed;
+/** What a plan would write, as far as space is concerned. */
+export interface SpacePlan {
+  actions: readonly { kind: string; size: number; link_to?: string; sparse?: true }[];
+  guards: { name: string }[];
+  options: Pick<SyncOptions, 'versions'>;
+}
+
+/** Where space is short, what may be pruned goes before a run is refused; versions of the last 24 hours stay. */
+export async function makeRoom(plan: SpacePlan, pair: OpenPair, operation: string, ctx: Context): Promise<void> {
+  if (!plan.guards.some(({ name }) => name === 'free-space')) return;
+  const copies = plan.actions.filter(({ kind, link_to, sparse }) => {
+    return (kind === 'copy' || kind === 'update' || kind === 'mkdir') && link_to === undefined && !sparse;
+  });
+  const needed = copies.reduce((sum, { size }) => sum + Math.max(BLOCK, Math.ceil(size / BLOCK) * BLOCK), 0);
+  const rules = await retentionRules(pair.backupDrive.total_size, plan.options.versions, operation, ctx);
+  await prune(pair.backup, { ...rules, needed: needed - freeBytes(pair.backup) }, false, ctx);
+  if (freeBytes(pair.backup) >= needed) plan.guards = plan.guards.filter(({ name }) => name !== 'free-space');
 }
 
 export type Rules = Parameters<typeof choosePrunable>[1];
@@ -219,6 +222,8 @@ export async function prune(
 }
 
 // --- internal ---
+
+const BLOCK = 4096;
 
 function manifestOf(ended: Ended, side: DriveSide, changes: Change[], ctx: Context): Manifest {
   const { pair, operation, operationType, startTime } = ended;

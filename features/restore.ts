@@ -327,8 +327,8 @@ export const command = defineCommand({
       summary: 'restore everything, or single paths, onto the Master or into a folder',
       examples: [
         'tandem restore run Archive Projects/Wedding',
-        'tandem restore run PhotoBackup --to /home/me/Rescued',
-        "tandem restore run Archive 'Projects/**/*.xmp' --version 2026-03-01 --to /tmp/march",
+        'tandem restore run PhotoBackup --to Rescued',
+        "tandem restore run Archive 'Projects/**/*.xmp' --version 2026-03-01 --to March",
       ],
       args: [
         { name: 'target', description: 'group; or a drive by label or mount path, with --to', complete: 'target' },

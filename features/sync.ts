@@ -26,6 +26,7 @@ import { lockFlags, lockOptions, measured } from '../shared/run-options.ts';
 import { alwaysExcluded } from '../shared/scan.ts';
 import { getGroup, listGroups } from './groups.ts';
 import { getOperation, listOperations, type Operation, setControl } from './history.ts';
+import { makeRoom } from './manifests.ts';
 import { assertGuards, makePlan, type Plan, planProblem, type SyncTarget, withoutPaths } from './plan.ts';
 import type { Action, ConflictType } from './reconcile.ts';
 import { type RunFlags, runLocked, type SyncResult } from './run.ts';
@@ -53,6 +54,7 @@ export async function syncToBackup(group: string, flags: RunFlags, ctx: Context)
     const plan = await makePlan(pair, { group: pair.group, subpath }, options, running, () =>
       workersOf(pair, operation, options).warm(),
     );
+    await makeRoom(plan, pair, operation, ctx);
     assertGuards(plan, ctx);
     return settleByPolicy(plan, options.conflict_policy, pair, running);
   });

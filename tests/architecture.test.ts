@@ -40,6 +40,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
     'plan',
     'apply',
     'run',
+    'manifests',
   ],
   undo: ['control', 'groups', 'history', 'manifests', 'run', 'session'],
   origin: ['detect', 'groups', 'history', 'manifests', 'session'],
