@@ -10,6 +10,7 @@ import type { Phase } from '../shared/events.ts';
 import type { InboxEntry } from '../shared/inbox.ts';
 import { Entry, sameInode } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
+import type { ChangeLog } from '../shared/manifest.ts';
 import { depthOf, parentOf } from '../shared/paths.ts';
 import { clearPartials, partialFolder } from '../shared/recover.ts';
 import { dropWaiting, RESUMABLE } from '../shared/resume.ts';
@@ -44,6 +45,8 @@ export interface ApplyTask {
   agrees: boolean;
   /** Number of the next action in the operation's journal. */
   firstSeq: number;
+  /** What becomes of the drive that is written to. */
+  changes: ChangeLog;
 }
 
 /**
@@ -107,12 +110,7 @@ class Run {
     this.linkTargets = new Set(task.plan.actions.flatMap(({ link_to }) => link_to ?? []));
     this.statistics = task.statistics;
     this.clock = masterClock(task.pair);
-    const { pairId, operationId, agrees, firstSeq } = task;
-    this.record = new RunRecord(
-      { pairId, groupId: task.plan.target.group_id, operationId, reversed: task.pair.reversed, agrees },
-      firstSeq,
-      ctx,
-    );
+    this.record = new RunRecord(task, ctx);
   }
 
   async start(): Promise<void> {
@@ -465,6 +463,7 @@ class Run {
       done: (files) => {
         this.filesDone += files;
       },
+      madeFolder: (path) => task.changes.madeFolder(path),
       conflict: (path, message) => this.lateConflict(path, message),
       fail: (path, message) => ({ ...this.fail(path, message), action: 'move' }),
       rowsAt: (path) => readBaseline(task.pairId, path, ctx),

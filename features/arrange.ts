@@ -27,6 +27,8 @@ export interface ArrangeHost {
   prove(): void;
   /** So many more files are done. */
   done(files: number): void;
+  /** A folder that was not there before. */
+  madeFolder(path: string): void;
   /** Count and word what could not be done. */
   conflict(path: string, message: string): FileAction;
   fail(path: string, message: string): FileAction;
@@ -222,13 +224,17 @@ async function makeFolders(actions: readonly Action[], host: ArrangeHost): Promi
       part.map(({ path }) => path),
     );
     const failed = new Map(problems.map(({ path, message }) => [path, message]));
-    for (const { path } of part) {
+    for (const { path, source_path } of part) {
       const message = failed.get(path);
-      if (message !== undefined) host.statistics.problems.push({ path, message });
-      else {
-        host.touched.add(path);
-        host.touched.add(parentOf(path));
+      if (message !== undefined) {
+        host.statistics.problems.push({ path, message });
+        continue;
       }
+      host.madeFolder(path);
+      // What is made for a version has no folder beside it to take its times from.
+      if (source_path !== undefined) continue;
+      host.touched.add(path);
+      host.touched.add(parentOf(path));
     }
     if (failed.size > 0) assertIdentity(host.pair);
   }

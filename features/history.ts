@@ -251,6 +251,17 @@ export async function operationFiles(id: number, ctx: Context): Promise<FileActi
   return rows?.map(({ message, ...action }) => (message === null ? action : { ...action, message })) ?? [];
 }
 
+/** Paths that later operations of the same group worked on. */
+export async function pathsChangedAfter({ id, group_id }: Operation, ctx: Context): Promise<string[]> {
+  const db = await ctx.dbIfExists();
+  const rows = await db?.all<{ path: string }>(
+    `SELECT DISTINCT path FROM operation_files JOIN sync_operations AS one ON one.id = operation_id
+      WHERE operation_id > ? AND group_id = ? AND operation_files.status = 'done' AND action NOT IN ('adopt', 'skip')`,
+    [id, group_id],
+  );
+  return rows?.map(({ path }) => path) ?? [];
+}
+
 /**
  * The chosen operations, oldest first, as CSV (RFC 4180 quoting, times `YYYY-MM-DD hh:mm:ss` in UTC) or as one JSON
  * document. Ends in a newline. The CSV's duration is empty while an operation runs and when it was interrupted.

@@ -96,7 +96,7 @@ export async function verifyFiles(group: string, flags: VerifyFlags, ctx: Contex
     const drives = sidesOf(pair, ['master', 'backup']).sort((a, b) => (a.uuid < b.uuid ? -1 : 1));
     for (const { root, drive } of drives)
       if (!drive.read_only) locks.push(await lockDrive(root, drive.network, flags, ctx));
-    recoverPair(pair, ctx);
+    await recoverPair(pair, ctx);
     return await runVerify({ ...target, sides: sidesOf(pair, wanted), repair: { pair, locks } }, flags, ctx);
   } finally {
     for (const lock of locks) lock.release();

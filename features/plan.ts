@@ -43,6 +43,7 @@ import {
 } from './reconcile.ts';
 import { carriesOwner, type OpenPair, OS_JUNK, type SyncOptions, workersOf } from './session.ts';
 import { type OpenTrees, openTrees, type Survey, survey } from './survey.ts';
+import { hold, noLonger } from './waiting.ts';
 
 export interface SyncTarget {
   group: Group;
@@ -109,7 +110,7 @@ export async function makePlan(
   const waiting = pairId === null ? [] : await readConflicts(pairId, target.subpath, ctx);
   if (found.unchanged && believe && !filter.limits) {
     plan.totals.skipped = found.masterFiles;
-    plan.settled = noLonger(waiting, plan, found, (path) => filter.excludesAny(path));
+    plan.settled = noLonger(waiting, plan.actions, found, (path) => filter.excludesAny(path));
     return plan;
   }
   foresee();
@@ -150,7 +151,8 @@ export function planProblem(value: unknown): string | undefined {
   const options = record(plan['options']);
   const known =
     ALGORITHMS.includes(options?.['checksum_algorithm'] as Algorithm) &&
-    ['none', 'size', 'checksum'].includes(String(options?.['verify_checksums']));
+    ['none', 'size', 'checksum'].includes(String(options?.['verify_checksums'])) &&
+    typeof record(options?.['versions'])?.['enabled'] === 'boolean';
   const parallel = options?.['max_parallel_files'];
   if (
     !known ||
@@ -311,37 +313,7 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
   plan.actions = assignHardLinks(withoutImpossible(hold(actions, inputs.waiting), plan, pair), open.links, pair);
   for (const action of plan.actions) recordEvidence(action, evidence, keyOf(action.path, rules.keys), options);
   countTotals(plan);
-  plan.settled = noLonger(inputs.waiting, plan, found, rules.frozen);
-}
-
-/** What is no conflict any more, of what this plan looked at. */
-function noLonger(
-  waiting: readonly OpenConflict[],
-  { actions }: Plan,
-  { master, backup }: Survey,
-  frozen: (path: string) => boolean,
-): RelPath[] {
-  const unknown = [...master.unknown, ...backup.unknown].map(({ path }) => path);
-  const found = new Set(actions.filter(({ kind }) => kind === 'conflict').map(({ path }) => path));
-  const gone = waiting.filter(
-    ({ path }) => !found.has(path) && !frozen(path) && !unknown.some((place) => isInside(path, place)),
-  );
-  return gone.map(({ path }) => relPath(path));
-}
-
-/** What was undone stays as it is until the user says which state shall stand: no run may undo the undo. */
-function hold(actions: readonly Action[], waiting: readonly OpenConflict[]): readonly Action[] {
-  const undone = new Map(
-    waiting.filter(({ conflict_type }) => conflict_type === 'undone').map((one) => [one.path, one]),
-  );
-  if (undone.size === 0) return actions;
-  return actions.map((action): Action => {
-    const held = undone.get(action.path);
-    const harmless = action.kind === 'adopt' || action.kind === 'skip' || action.kind === 'forget';
-    if (!held || harmless) return action;
-    const { path, entry, size, master, backup } = action;
-    return { kind: 'conflict', path, entry, size, master, backup, reason: held.reason, conflict_type: 'undone' };
-  });
+  plan.settled = noLonger(inputs.waiting, plan.actions, found, rules.frozen);
 }
 
 type Checksums = Map<string, { master?: string; backup?: string }>;
@@ -528,7 +500,7 @@ function recordEvidence(action: Action, evidence: Evidence, key: string, options
 }
 
 /** What the Backup cannot hold is found before the first byte is written; a folder takes what is in it along. */
-function withoutImpossible(actions: readonly Action[], plan: Plan, pair: OpenPair): Action[] {
+export function withoutImpossible(actions: readonly Action[], plan: Plan, pair: OpenPair): Action[] {
   const traits = pair.backupTraits;
   const blocked = new Map<string, number>();
   const kept = actions.filter((action) => {

@@ -3,17 +3,27 @@
  */
 import type { Context } from '../shared/context.ts';
 import type { InboxEntry } from '../shared/inbox.ts';
+import type { ChangeLog } from '../shared/manifest.ts';
+import { removeTree } from '../shared/recover.ts';
 import { type BaselineRow, makeSidedRow, type RowExtras, sidesOf } from '../shared/rows.ts';
-import { type FileAction, recordActions, writeBaseline, writeCopied } from './history.ts';
+import type { Dir } from '../shared/syscalls.ts';
+import { trashFolder } from '../shared/trash.ts';
+import { type FileAction, readRows, recordActions, writeBaseline, writeCopied } from './history.ts';
 
+/** Of a step of a run. */
 export interface RecordTarget {
   pairId: number;
-  groupId: string;
   operationId: number;
-  /** Copied from the Backup to the Master. */
-  reversed: boolean;
+  operation: string;
+  plan: { target: { group_id: string }; options: { versions: { enabled: boolean } } };
+  /** `reversed`: copied from the Backup to the Master. */
+  pair: { reversed: boolean; backup: { dir: Dir } };
   /** False: what is copied is no agreement of both sides (an older version, another folder), so no rows are written. */
   agrees: boolean;
+  /** Of the drive that is written to. */
+  changes: ChangeLog;
+  /** Number of the next action in the journal of the operation. */
+  firstSeq: number;
 }
 
 export class RunRecord {
@@ -21,10 +31,9 @@ export class RunRecord {
   private readonly ctx: Context;
   private seq: number;
 
-  /** @param firstSeq number of the next action in the journal of the operation. */
-  constructor(target: RecordTarget, firstSeq: number, ctx: Context) {
+  constructor(target: RecordTarget, ctx: Context) {
     this.target = target;
-    this.seq = firstSeq;
+    this.seq = target.firstSeq;
     this.ctx = ctx;
   }
 
@@ -36,21 +45,38 @@ export class RunRecord {
   }
 
   row(path: string, size: number, source: string, target: string, extras: RowExtras): BaselineRow {
-    return makeSidedRow(this.target.reversed, path, size, source, target, extras);
+    return makeSidedRow(this.target.pair.reversed, path, size, source, target, extras);
   }
 
   sides(row: BaselineRow): { source: string; target: string } {
-    return sidesOf(row, this.target.reversed);
+    return sidesOf(row, this.target.pair.reversed);
   }
 
   async write(rows: readonly BaselineRow[], removed: readonly string[], actions: readonly FileAction[]): Promise<void> {
-    const { pairId, groupId, operationId, agrees } = this.target;
-    if (agrees && (rows.length > 0 || removed.length > 0))
-      await writeBaseline(pairId, groupId, 'sync', rows, removed, this.ctx);
-    if (actions.length === 0) return;
+    const { pairId, operationId, agrees, plan } = this.target;
+    await this.noteChanges(rows, removed, actions);
+    const changed = rows.length > 0 || removed.length > 0;
+    if (agrees && changed) await writeBaseline(pairId, plan.target.group_id, 'sync', rows, removed, this.ctx);
     const first = this.seq;
     this.seq += actions.length;
-    await recordActions(operationId, first, actions, this.ctx);
+    if (actions.length > 0) await recordActions(operationId, first, actions, this.ctx);
+    if (changed && !plan.options.versions.enabled) this.dropVersions();
+  }
+
+  /** Versions are off: they go when the batch is on the medium and recorded, while nothing is being put into the trash. */
+  private dropVersions(): void {
+    removeTree(this.target.pair.backup.dir, trashFolder(this.target.operation, ''));
+  }
+
+  /** Before the rows are replaced: what they say is what stood there. */
+  private async noteChanges(rows: readonly BaselineRow[], removed: readonly string[], actions: readonly FileAction[]) {
+    const done = actions.filter(({ status, action }) => status === 'done' && action !== 'adopt');
+    if (done.length === 0 && rows.length === 0) return;
+    const paths = [...rows.map(({ path }) => path), ...removed];
+    const old = await readRows(this.target.pairId, paths, this.ctx);
+    const former = old.map((row) => [row.path, { ...row, facts: this.sides(row).target }] as const);
+    const left = rows.map((row) => [row.path, this.sides(row).target] as const);
+    this.target.changes.note(new Map(left), done, new Map(former));
   }
 
   note(actions: readonly FileAction[]): Promise<void> {
@@ -59,9 +85,10 @@ export class RunRecord {
 
   /** @param texts rows of the baseline as JSON arrays, joined by commas; so many `files` altogether. */
   async copied(files: number, texts: readonly string[]): Promise<void> {
-    const { pairId, groupId, operationId } = this.target;
+    const { pairId, operationId, plan } = this.target;
     const first = this.seq;
     this.seq += files;
-    await writeCopied(pairId, groupId, operationId, first, texts, this.ctx);
+    this.target.changes.bulk = true;
+    await writeCopied(pairId, plan.target.group_id, operationId, first, texts, this.ctx);
   }
 }

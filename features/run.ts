@@ -9,10 +9,11 @@ import type { Progress } from '../shared/events.ts';
 import { plural } from '../shared/format.ts';
 import { type InboxEntry, removeConflicts, writeConflicts } from '../shared/inbox.ts';
 import { DriveLock } from '../shared/lock.ts';
+import { ChangeLog } from '../shared/manifest.ts';
 import { collectGarbage } from '../shared/memory.ts';
 import { noteFilter } from '../shared/pair-notes.ts';
 import { displayPath } from '../shared/paths.ts';
-import { recoverDrive } from '../shared/recover.ts';
+import { type Recovery, recoverDrive } from '../shared/recover.ts';
 import { noStatistics, type SyncStatistics } from '../shared/statistics.ts';
 import type { DriveRoot } from '../shared/store.ts';
 import { WorkerPool } from '../shared/workers.ts';
@@ -20,6 +21,7 @@ import { type ApplyTask, applyPlan } from './apply.ts';
 import type { Group } from './groups.ts';
 import { acknowledgeForced, filterText } from './guards.ts';
 import { completeOperation, ensurePair, findPair, reportProgress, startOperation } from './history.ts';
+import { type DriveSide, type Ended, pruneAfterRun, repairManifests, writeManifests } from './manifests.ts';
 import type { Plan, SyncTarget } from './plan.ts';
 import type { Action } from './reconcile.ts';
 import { type OpenPair, openPair, reversedPair, type SyncOptions, syncOptions, workerCount } from './session.ts';
@@ -62,10 +64,26 @@ export interface Step {
   resolves?: readonly string[];
 }
 
-export type Prepare = (
-  run: { pair: OpenPair; target: SyncTarget; operation: string },
-  ctx: Context,
-) => Promise<readonly Step[]>;
+/** A run whose drives are open and locked. */
+export interface PreparedRun {
+  pair: OpenPair;
+  target: SyncTarget;
+  operation: string;
+  operationId: number;
+  locks: readonly DriveLock[];
+  /** What is done without a step counts here. */
+  statistics: SyncStatistics;
+  /** What is done without a step is noted here, by the drive it was done to. */
+  changes: Readonly<Record<DriveSide, ChangeLog>>;
+  /** Ends the progress of planning, for work that shows its own. */
+  begin(): void;
+}
+
+/** @returns the steps to be carried out one after the other; none when it did all the work itself. */
+export type Prepare = (run: PreparedRun, ctx: Context) => Promise<readonly Step[]>;
+
+/** How the two sides of a run are found and opened; a group's drives unless told otherwise. */
+export type Opener = (ctx: Context) => Promise<OpenPair>;
 
 /**
  * @param kind of the operation, for the history.
@@ -77,9 +95,10 @@ export async function runLocked(
   ctx: Context,
   prepare: Prepare,
   kind = 'sync',
+  open: Opener = () => openPair(target.group, ctx, false),
 ): Promise<SyncResult> {
   const early = earlyWorkers(target.group, flags, ctx);
-  const pair = await openPair(target.group, ctx, false).catch(async (error: unknown) => {
+  const pair = await open(ctx).catch(async (error: unknown) => {
     await (await early)?.close();
     throw error;
   });
@@ -87,8 +106,9 @@ export async function runLocked(
   try {
     pair.workers = await early;
     await lockDrives(pair, flags, locks, ctx);
-    recoverPair(pair, ctx);
-    const journey = flags.turned ? null : await arrive(pair, ctx);
+    await recoverPair(pair, ctx);
+    const travels = !flags.turned && pair.masterUuid !== '' && pair.backupUuid !== '';
+    const journey = travels ? await arrive(pair, ctx) : null;
     return await journal(target, { pair, locks, journey }, flags, ctx, prepare, kind);
   } finally {
     for (const lock of locks) lock.release();
@@ -97,12 +117,15 @@ export async function runLocked(
 }
 
 /** Puts right what an interrupted run left on either drive. Both are locked. */
-export function recoverPair(pair: OpenPair, ctx: Context): void {
-  const sides = [
-    { root: pair.backup, drive: pair.backupDrive },
-    { root: pair.master, drive: pair.masterDrive },
-  ].filter(({ drive }) => !drive.read_only);
-  const recovered = sides.map(({ root }) => recoverDrive(root.dir));
+export async function recoverPair(pair: OpenPair, ctx: Context): Promise<void> {
+  const recovered: Recovery[] = [];
+  for (const side of ['backup', 'master'] as const) {
+    const drive = side === 'master' ? pair.masterDrive : pair.backupDrive;
+    if (drive.read_only) continue;
+    const found = recoverDrive(pair[side].dir);
+    await repairManifests(pair, side, found.interrupted, ctx);
+    recovered.push(found);
+  }
   if (recovered.some(({ interrupted }) => interrupted.length > 0))
     ctx.emit({
       kind: 'note',
@@ -192,17 +215,30 @@ async function journal(
       end_time: ctx.now().toISOString(),
     };
   };
-  let statistics: SyncStatistics = noStatistics();
+  const statistics: SyncStatistics = noStatistics();
+  const changes = { master: new ChangeLog(), backup: new ChangeLog() };
+  const { versions } = syncOptions(pair.group, flags.options ?? {});
+  const ended: Ended = { pair, operation, operationId, operationType: kind, startTime, versions };
   const watched = watchControl(operationId, operation, pair, ctx);
   try {
-    const steps = await prepare({ pair, target, operation }, watched.ctx);
-    watched.end();
-    statistics = startStatistics(steps.map(({ plan }) => plan));
-    const actions = steps.flatMap(({ plan }) => plan.actions);
-    if (actions.length > LARGE_PLAN) collectGarbage();
-    if (journey && actions.some((action) => !QUIET.includes(action.kind))) depart(journey, operation, ctx);
-    await carryOut(steps, { pair, locks, operationId, operation, statistics }, ctx);
-    if (actions.length > LARGE_PLAN) collectGarbage();
+    try {
+      const begin = (): void => {
+        watched.end();
+        if (journey && !journey.opened) depart(journey, operation, ctx);
+      };
+      const run = { pair, target, operation, operationId, locks, statistics, changes, begin };
+      const steps = await prepare(run, watched.ctx);
+      watched.end();
+      countPlans(statistics, steps);
+      const actions = steps.flatMap(({ plan }) => plan.actions);
+      if (actions.length > LARGE_PLAN) collectGarbage();
+      if (actions.some((action) => !QUIET.includes(action.kind))) begin();
+      await carryOut(steps, kind, { pair, locks, operationId, operation, statistics, changes }, ctx);
+      if (actions.length > LARGE_PLAN) collectGarbage();
+    } finally {
+      await writeManifests(ended, changes, ctx);
+    }
+    await pruneAfterRun(ended, changes, ctx);
     const { cancelled, files_failed } = statistics;
     const settled = !cancelled && files_failed === 0 && target.subpath === '';
     if (journey) statistics.problems.push(...(await arriveHome(journey, { operation, settled, locks }, ctx)));
@@ -222,15 +258,18 @@ async function journal(
 
 async function carryOut(
   steps: readonly Step[],
-  run: Pick<ApplyTask, 'pair' | 'locks' | 'operationId' | 'operation' | 'statistics'>,
+  kind: string,
+  {
+    changes,
+    ...run
+  }: Pick<ApplyTask, 'pair' | 'locks' | 'operationId' | 'operation' | 'statistics'> & Pick<PreparedRun, 'changes'>,
   ctx: Context,
 ): Promise<void> {
   const { pair } = run;
-  const pairId =
-    (await findPair(pair.masterUuid, pair.backupUuid, ctx)) ??
-    (await ensurePair(pair.group.id, pair.masterUuid, pair.backupUuid, ctx));
   const [first] = steps;
-  if (first) {
+  if (!first) return;
+  const pairId = await pairNumber(pair, ctx);
+  if (kind === 'sync') {
     await noteFilter(pairId, filterText(first.plan.options.filters), ctx);
     await acknowledgeForced(first.plan.guards, pairId, ctx);
   }
@@ -242,7 +281,9 @@ async function carryOut(
       if (run.statistics.cancelled || (plan.actions.length === 0 && plan.problems.length === 0)) continue;
       const side = own ?? (reversed ? reversedPair(pair) : pair);
       try {
-        const done = await applyPlan({ ...run, pair: side, plan, strict, agrees, firstSeq, pairId }, ctx);
+        const log = changes[side.backup.mountPath === pair.master.mountPath ? 'master' : 'backup'];
+        const task = { ...run, pair: side, plan, strict, agrees, firstSeq, pairId, changes: log };
+        const done = await applyPlan(task, ctx);
         firstSeq = done.nextSeq;
         late.push(...done.late);
       } finally {
@@ -255,6 +296,12 @@ async function carryOut(
   }
 }
 
+/** 0 where one side is a plain folder, for which nothing is recorded. */
+async function pairNumber({ group, masterUuid, backupUuid }: OpenPair, ctx: Context): Promise<number> {
+  if (masterUuid === '' || backupUuid === '') return 0;
+  return (await findPair(masterUuid, backupUuid, ctx)) ?? (await ensurePair(group.id, masterUuid, backupUuid, ctx));
+}
+
 /** What waits goes into the inbox, what was resolved or has settled itself leaves it. */
 async function fillInbox(
   steps: readonly Step[],
@@ -264,6 +311,7 @@ async function fillInbox(
   run: Pick<ApplyTask, 'pair' | 'operationId' | 'statistics'>,
   ctx: Context,
 ): Promise<void> {
+  if (pairId === 0) return;
   const wrong = new Set(run.statistics.problems.map(({ path }) => path));
   const resolved = steps.flatMap(({ resolves = [] }) => resolves).filter((path) => !wrong.has(path));
   const gone = ended ? resolved : [];
@@ -318,14 +366,12 @@ async function lockDrives(pair: OpenPair, flags: RunFlags, locks: DriveLock[], c
 }
 
 /** What a run starts from: everything that the plan could not do counts already. */
-function startStatistics(plans: readonly Plan[]): SyncStatistics {
-  const start = noStatistics();
-  for (const { totals, failed, problems, options } of plans) {
+function countPlans(start: SyncStatistics, steps: readonly Step[]): void {
+  for (const { totals, failed, problems, options } of steps.map(({ plan }) => plan)) {
     start.files_skipped += totals.skipped;
     start.files_failed += failed;
     start.conflicts_detected += totals.conflict;
     if (options.verify_checksums === 'checksum' && totals.files > 0) start.verified = 'device';
     start.problems.push(...problems);
   }
-  return start;
 }

@@ -27,6 +27,7 @@ import { alwaysExcluded } from '../shared/scan.ts';
 import { getGroup, listGroups } from './groups.ts';
 import { assertGuards } from './guards.ts';
 import { getOperation, listOperations, type Operation, setControl } from './history.ts';
+import { makeRoom } from './manifests.ts';
 import { makePlan, type Plan, planProblem, type SyncTarget, withoutPaths } from './plan.ts';
 import type { Action, ConflictType } from './reconcile.ts';
 import { refillVerb } from './refill.ts';
@@ -56,6 +57,7 @@ export async function syncToBackup(group: string, flags: RunFlags, ctx: Context)
     const plan = await makePlan(pair, { group: pair.group, subpath }, options, running, () =>
       workersOf(pair, operation, options).warm(),
     );
+    await makeRoom(plan, pair, operation, ctx);
     assertGuards(plan, ctx);
     return settleByPolicy(plan, options.conflict_policy, pair, running);
   });

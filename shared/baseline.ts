@@ -65,6 +65,18 @@ export async function readBaseline(pairId: number, subpath: string, ctx: Context
   return found;
 }
 
+/** What is recorded of these paths. */
+export async function readRows(pairId: number, paths: readonly string[], ctx: Context): Promise<BaselineRow[]> {
+  const db = await ctx.dbIfExists();
+  if (!db || paths.length === 0) return [];
+  const page = await db.get<{ rows: string }>(
+    `SELECT json_group_array(json_array(${BASELINE_COLUMNS.join(', ')})) AS rows FROM file_sync_history
+      WHERE pair_id = ?1 AND relative_path IN (SELECT value FROM json_each(?2))`,
+    [pairId, JSON.stringify(paths)],
+  );
+  return (JSON.parse(page?.rows ?? '[]') as RowTuple[]).map(rowOfTuple);
+}
+
 /**
  * Records rows (replacing those of the same path) and forgets the `removed` paths, all or nothing; a path in both is
  * recorded.

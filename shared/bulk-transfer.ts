@@ -8,8 +8,8 @@ import { threadId } from 'node:worker_threads';
 import type { Control } from './content.ts';
 import type { Algorithm, HasherFactory } from './hash.ts';
 import { factsField } from './listing.ts';
-import { MoveTransfer } from './move-transfer.ts';
 import { parentOf } from './paths.ts';
+import { PutBack } from './put-back.ts';
 import { partialFolder } from './recover.ts';
 import { isRacy, makeSidedRow, rowTuple } from './rows.ts';
 import type { CommitItem, Other, PlacedGroup, StagedGroup, StageItem, TransferSession } from './tasks.ts';
@@ -25,7 +25,7 @@ interface Group {
   files: Waiting[];
 }
 
-export class BulkTransfer extends MoveTransfer {
+export class BulkTransfer extends PutBack {
   private readonly groups = new Map<number, Group>();
   /** Of its own: threads that make and move files in one folder wait for each other. No partial has such a name. */
   private readonly folder: string;

@@ -29,6 +29,14 @@ export interface GroupOptions {
   };
   /** How a run settles conflicts of a type by itself. */
   conflict_policy: Record<PolicyType, Policy>;
+  versions: {
+    /** False: what is replaced or deleted is kept only until the batch that does it is on the medium. */
+    enabled: boolean;
+    /** Seconds; null: for ever. */
+    max_age: number | null;
+    /** Percent of the drive. */
+    max_share: number;
+  };
   enable_parallel_copy: boolean;
   max_parallel_files: number | 'auto';
 }
@@ -50,7 +58,7 @@ export type SparseOptions = { [K in Exclude<keyof GroupOptions, Section>]?: Grou
 };
 
 /** Options that are groups of options. */
-const SECTIONS = ['filters', 'conflict_policy'] as const;
+const SECTIONS = ['filters', 'conflict_policy', 'versions'] as const;
 type Section = (typeof SECTIONS)[number];
 
 /** The values of `own` over the defaults. */
@@ -211,6 +219,16 @@ export const OPTIONS: Readonly<Record<string, OptionSpec>> = {
       choice('ask', 'master', 'backup', 'both', 'newest', 'largest'),
     ]),
   ),
+  'versions.enabled': flag(true),
+  'versions.max_age': { ...amount('an age, for example 12h or 90d', parseDuration), fallback: 90 * 86_400 },
+  'versions.max_share': {
+    fallback: 20,
+    takes: 'a share of the drive from 1 to 100 %',
+    read: (value) => {
+      const percent = Number(/^(\d{1,3}) ?%?$/.exec(String(value))?.[1]);
+      return percent >= 1 && percent <= 100 ? percent : undefined;
+    },
+  },
   enable_parallel_copy: flag(true),
   max_parallel_files: {
     fallback: 'auto',
@@ -221,7 +239,7 @@ export const OPTIONS: Readonly<Record<string, OptionSpec>> = {
 
 /** Keys of the same table that this version refuses rather than ignores: an encrypted pair must never be copied plain. */
 const LATER =
-  /^(versions(\.(enabled|max_age|max_share))?|mhl|enable_bandwidth_limit|bandwidth_limit_mbps|bandwidth_timetable|enable_compression|compression_type|compression_level|enable_encryption|encryption_(type|key_file|password_file)|calculate_space_savings|realtime(\.(debounce_seconds|full_scan_every))?)$/;
+  /^(mhl|enable_bandwidth_limit|bandwidth_limit_mbps|bandwidth_timetable|enable_compression|compression_type|compression_level|enable_encryption|encryption_(type|key_file|password_file)|calculate_space_savings|realtime(\.(debounce_seconds|full_scan_every))?)$/;
 
 export interface Preset {
   values: Record<string, unknown>;

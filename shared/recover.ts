@@ -135,7 +135,11 @@ function isIntent(value: unknown): value is Intent {
     return false;
   }
   return (
-    path !== '' && !isInside(path, '.tandem') && partial.startsWith(`${PARTIALS}/`) && trash.startsWith(`${TRASH}/`)
+    path !== '' &&
+    !isInside(path, '.tandem') &&
+    // What is put back comes from the trash of another operation.
+    [PARTIALS, TRASH].some((home) => partial.startsWith(`${home}/`)) &&
+    trash.startsWith(`${TRASH}/`)
   );
 }
 

@@ -94,6 +94,28 @@ export interface CommitResult {
   links: number;
 }
 
+/** A path that is to be as it was before an operation. */
+export interface PutBackItem {
+  seq: number;
+  path: string;
+  /** What must stand there now; null: nothing. */
+  current: string | null;
+  /** That has other names, whose changes move its ctime, mode and owner. */
+  shared?: boolean;
+  /** Path of its version, from the drive's root; null: it is only to go away. */
+  version: string | null;
+  /** Facts of the version; null: not known. */
+  before: string | null;
+}
+
+export interface PutBackResult {
+  seq: number;
+  outcome: Outcome;
+  message: string;
+  /** What stands there now; null: nothing, or not done. */
+  facts: string | null;
+}
+
 /** A path of the Backup that gets another name, as the Master's has; both as the plan saw them. */
 export interface MoveItem extends ExpectedItem {
   /** Numbers what is set aside for a change of spelling; unique within the operation. */

@@ -55,7 +55,7 @@ export class Transfer {
   protected readonly session: TransferSession;
   protected readonly masters: FolderCache;
   protected readonly backups: FolderCache;
-  private readonly trash: Trash;
+  protected readonly trash: Trash;
   protected readonly metadata: Metadata;
   protected readonly control: Control;
   protected readonly content: Content;
@@ -348,7 +348,7 @@ export class Transfer {
    * What the plan saw still stands there. A `shared` file had several names, with one ctime, mode and owner for all of
    * them, which the run itself moves when it works on another name.
    */
-  private isAsRecorded(there: Stat, facts: string, shared = false): boolean {
+  protected isAsRecorded(there: Stat, facts: string, shared = false): boolean {
     const now = factsOf(there, this.session.traits.stable);
     return now === facts || (shared && sameInode(now, facts));
   }
@@ -388,7 +388,7 @@ export class Transfer {
    * Moves what has this name into the trash. A file that lives on under another name is copied there instead: an edit of
    * the living name would change the version.
    */
-  private putAside(dir: Dir, name: string, path: string, old: Stat): void {
+  protected putAside(dir: Dir, name: string, path: string, old: Stat): void {
     if (!isShared(old)) {
       this.trash.take(dir, name, path);
       return;
@@ -397,7 +397,7 @@ export class Transfer {
     unlinkAt(dir, name);
   }
 
-  private copyAside(dir: Dir, name: string, slot: Slot, old: Stat): void {
+  protected copyAside(dir: Dir, name: string, slot: Slot, old: Stat): void {
     const source = openAt(dir, name, OPEN_READ);
     try {
       const target = openAt(slot.dir, slot.name, OPEN_CREATE, old.mode & 0o777);

@@ -23,6 +23,10 @@ export type TaskName =
   | 'copyMetadata'
   | 'finishFolders'
   | 'restat'
+  | 'takeAway'
+  | 'remakeFolders'
+  | 'putBack'
+  | 'setMetadata'
   | 'flush';
 
 /** What a thread has from its start. */

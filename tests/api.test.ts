@@ -51,6 +51,8 @@ const OTHER_TYPES: Readonly<Record<string, readonly string[]>> = {
   'features/groups.ts': ['Pair'],
   'features/history.ts': ['Control', 'FileAction', 'GroupStatistics', 'HistoryFilter'],
   'features/plan.ts': ['Plan'],
+  'features/restore.ts': ['RestoreFlags', 'PruneFlags', 'PruneResult'],
+  'features/origin.ts': ['Version'],
   'features/status.ts': ['Status'],
   'features/doctor.ts': ['Check'],
   'features/demo.ts': ['DemoOptions', 'DemoResult'],

@@ -904,7 +904,7 @@ test('setGroupOptions() checks keys and values, and KEY= goes back to the defaul
       ['enable_encryption=true', 'usage', /is not available in this version/],
       ['conflict_policy.deleted_master=mine', 'invalid', /one of ask, master, backup, both, newest, largest/],
       ['conflict_policy.nothing=ask', 'usage', /is not known/],
-      ['versions.max_age=90d', 'usage', /is not available in this version/],
+      ['versions.max_share=120%', 'invalid', /a share of the drive/],
       ['incremental', 'usage', /is not KEY=VALUE/],
       ['=x', 'usage', /is not KEY=VALUE/],
       ['max_parallel_files=17', 'invalid', /number from 2 to 16; '17' is not/],
@@ -951,6 +951,7 @@ test('the defaults are those of the option table', () => {
     on_master_delete: 'ask',
     on_backup_delete: 'restore',
     filters: { exclude: [], include: [], min_size: null, max_size: null, max_age: null, preset: 'os-junk' },
+    versions: { enabled: true, max_age: 7_776_000, max_share: 20 },
     conflict_policy: {
       modified_both: 'ask',
       modified_backup: 'ask',
@@ -1079,10 +1080,11 @@ test('the example and the schemas in config/ agree with what is read', () =>
     writeFileSync(file, readFileSync(join(PACKAGE_CONFIG, 'storage_groups.example.yaml')));
     assert.is(getGroup('Photo Archive 2026', ctx).options.verify_checksums, 'size');
     const schema = JSON.parse(readFileSync(join(PACKAGE_CONFIG, 'storage_groups.schema.json'), 'utf8'));
-    const { filters, conflict_policy: policy, ...rest } = schema.$defs.options.properties;
+    const { filters, versions, conflict_policy: policy, ...rest } = schema.$defs.options.properties;
     const keys = [
       ...Object.keys(rest),
       ...Object.keys(filters.properties).map((key) => `filters.${key}`),
+      ...Object.keys(versions.properties).map((key) => `versions.${key}`),
       ...Object.keys(policy.properties).map((key) => `conflict_policy.${key}`),
     ];
     assert.equal(keys.sort(), Object.keys(OPTIONS).sort());

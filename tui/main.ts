@@ -37,6 +37,10 @@ const FEATURES: Readonly<Record<string, Feature>> = {
     summary: 'Read files anew and compare them with what was recorded; heal what is damaged',
     load: () => import('../features/verify.ts'),
   },
+  restore: {
+    summary: 'bring back files, versions or a whole operation',
+    load: () => import('../features/restore.ts'),
+  },
   history: {
     summary: 'What was synced, restored and verified, when, and with what result',
     load: () => import('../features/history.ts'),

@@ -284,7 +284,35 @@ async function hundredGroups(): Promise<void> {
   );
 }
 
+/** Each run replaces 10,000 files; its undo puts them back. */
+async function undo(): Promise<void> {
+  reset(master);
+  buildTree(master, 10_000, 8192);
+  freshPair();
+  run('sync', 'run', 'Bench');
+  const times: [number[], number[]] = [[], []];
+  for (let round = 0; round < ROUNDS; round += 1) {
+    buildTree(master, 10_000, 8000 + round);
+    const began = performance.now();
+    run('sync', 'run', 'Bench');
+    times[0].push(performance.now() - began);
+    const listed = spawnSync(tandem, ['history', 'list', '--limit', '1', '--json'], { env, encoding: 'utf8' });
+    const [{ id }] = JSON.parse(listed.stdout) as [{ id: number }];
+    const undoing = performance.now();
+    const { status } = spawnSync(tandem, ['restore', 'undo', String(id)], { env });
+    times[1].push(performance.now() - undoing);
+    if (status !== 3) throw new Error(`the undo ended with ${status}`);
+    // An undo of the undo lets the next round replace them again.
+    run('restore', 'undo', String(id + 1));
+  }
+  const [runs, undos] = [median(times[0]), median(times[1])];
+  console.log(
+    `\n10,000 files replaced: run ${Math.round(runs)} ms, its undo ${Math.round(undos)} ms (promised: no longer)`,
+  );
+}
+
 const all: Record<string, () => Promise<void>> = {
+  undo,
   groups: hundredGroups,
   start,
   first: firstSync,

@@ -106,6 +106,19 @@ export function snapshotOf(root: string): Record<string, string> {
   return found;
 }
 
+/** What a user has on a drive: mode, size, time to the nanosecond, content. Inodes and ctimes move with every rename. */
+export function usersTree(root: string): Record<string, string> {
+  const tree: Record<string, string> = {};
+  for (const [path, text] of Object.entries(snapshotOf(root))) {
+    const own = path.slice(Buffer.byteLength(root) + 1);
+    if (own === '' || own === '.tandem' || own.startsWith('.tandem/') || own === 'lost+found') continue;
+    const [mode, , , size, mtime, , ...content] = text.split(' ');
+    const folder = (Number(mode) & 0o170000) === 0o040000;
+    tree[own] = [mode, folder ? '' : size, mtime, ...content].join(' ');
+  }
+  return tree;
+}
+
 /** Paths whose entries in two snapshots are not the same. */
 export function differences(before: Record<string, string>, after: Record<string, string>): string[] {
   return [...new Set([...Object.keys(before), ...Object.keys(after)])]

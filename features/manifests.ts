@@ -1,0 +1,302 @@
+/**
+ * What becomes of an operation's versions when it ends: their manifest is written on the drive, and versions that have been
+ * kept long enough make room. After an interruption the manifest is made from what the trash and the journal tell.
+ */
+import { BATCH_FILES, chunk } from '../shared/batches.ts';
+import type { Context } from '../shared/context.ts';
+import { messageOf } from '../shared/errors.ts';
+import { FolderCache } from '../shared/folders.ts';
+import { formatBytes, plural } from '../shared/format.ts';
+import { factsOf } from '../shared/listing.ts';
+import {
+  type Change,
+  type ChangeLog,
+  findVersions,
+  listTrash,
+  type Manifest,
+  writeManifest,
+} from '../shared/manifest.ts';
+import { baseName, parentOf } from '../shared/paths.ts';
+import { removeTree } from '../shared/recover.ts';
+import {
+  choosePrunable,
+  clockLeapt,
+  type KeptOperation,
+  keptOperations,
+  pruneManifests,
+  pruneOperation,
+} from '../shared/retention.ts';
+import { type BaselineRow, sidesOf } from '../shared/rows.ts';
+import { type DriveRoot, freeBytes } from '../shared/store.ts';
+import { statAt } from '../shared/syscalls.ts';
+import { trashFolder } from '../shared/trash.ts';
+import { findPair, getOperation, listOperations, type Operation, operationFiles, readRows } from './history.ts';
+import type { OpenPair, SyncOptions } from './session.ts';
+
+export interface Ended {
+  pair: OpenPair;
+  operation: string;
+  operationId: number;
+  operationType: string;
+  startTime: string;
+  versions: SyncOptions['versions'];
+}
+
+/** Which drive of a pair, seen the usual way round. */
+export type DriveSide = 'master' | 'backup';
+
+/** Writes the manifests of both drives, as far as anything was done to them; what fails is only a warning. */
+export async function writeManifests(
+  ended: Ended,
+  logs: Readonly<Record<DriveSide, ChangeLog>>,
+  ctx: Context,
+): Promise<void> {
+  for (const side of ['master', 'backup'] as const) {
+    const { changes, bulk } = logs[side];
+    if (changes.length === 0) continue;
+    const root = ended.pair[side];
+    // In a folder that is no drive nothing is left behind, unless something in it was replaced.
+    const folder = (side === 'master' ? ended.pair.masterUuid : ended.pair.backupUuid) === '';
+    if (folder && statAt(root.dir, trashFolder(ended.operation, '')) === null) continue;
+    try {
+      if (!ended.versions.enabled) removeTree(root.dir, trashFolder(ended.operation, ''));
+      const listed = await completeChanges(changes, root, ended, side, bulk, ctx);
+      const manifest = manifestOf(ended, side, changes, ctx);
+      if (bulk && !listed) manifest.journal = true;
+      writeManifest(root.dir, manifest);
+    } catch (error) {
+      ctx.emit({
+        kind: 'warning',
+        message: `What this run changed could not be noted on '${root.label}': ${messageOf(error)}.`,
+      });
+    }
+  }
+}
+
+/** An interrupted operation's manifest, from the trash and the journal; on this computer only, as far as they know. */
+export async function repairManifests(pair: OpenPair, side: DriveSide, operations: readonly string[], ctx: Context) {
+  for (const uuid of operations) {
+    const operation = await getOperation(uuid, ctx).catch(() => null);
+    if (operation === null || operation.uuid !== uuid) continue;
+    const changes = await journalledChanges(pair, side, operation, ctx);
+    if (changes.length === 0) continue;
+    const { operation_type: operationType, id: operationId, start_time: startTime } = operation;
+    const versions = { enabled: true, max_age: null, max_share: 100 };
+    const ended = { pair, operation: uuid, operationId, operationType, startTime, versions };
+    writeManifest(pair[side].dir, { ...manifestOf(ended, side, changes, ctx), reconstructed: true });
+  }
+}
+
+/**
+ * What an operation did to a drive, as far as the journal, the baseline and the trash know. What the operation left is
+ * taken from the baseline, so it is right only while no later operation worked on the path.
+ */
+export async function journalledChanges(
+  pair: OpenPair,
+  side: DriveSide,
+  operation: Pick<Operation, 'id' | 'uuid' | 'operation_type'>,
+  ctx: Context,
+): Promise<Change[]> {
+  const trash = await listTrash(pair[side].dir, operation.uuid, ctx.signal);
+  const files = await operationFiles(operation.id, ctx);
+  const done = new Map(files.filter(({ status }) => status === 'done').map(({ path, action }) => [path, action]));
+  const rows = await rowsOf(pair, [...done.keys()], ctx);
+  const changes: Change[] =
+    writesTo(operation.operation_type) === side ? await copiedFiles(pair, side, operation.id, ctx) : [];
+  for (const [path, action] of done) {
+    // Which of the two drives a run of another kind worked on, only the trash tells.
+    if (!trash.has(path) || action === 'adopt' || action === 'copy') continue;
+    const deleted = action === 'delete';
+    const after = deleted ? null : sideFacts(rows.get(path), side);
+    changes.push({ path, change: deleted ? 'deleted' : 'replaced', before: null, after });
+  }
+  const folders = new Set([...trash.keys()].flatMap(foldersAbove));
+  for (const [path, { kind }] of trash) {
+    const known = [path, ...foldersAbove(path)].some((one) => done.has(one));
+    if (!known && !(kind === 'd' && folders.has(path)))
+      changes.push({ path, change: 'replaced', before: null, after: '' });
+  }
+  findVersions(changes, trash);
+  return changes.sort(byPath);
+}
+
+/** Files that an operation copied to where nothing was, of which the journal knows. */
+export async function copiedFiles(
+  pair: OpenPair,
+  side: DriveSide,
+  operationId: number,
+  ctx: Context,
+): Promise<Change[]> {
+  const files = await operationFiles(operationId, ctx);
+  const copied = files.filter(({ action, status }) => action === 'copy' && status === 'done').map(({ path }) => path);
+  const rows = await rowsOf(pair, copied, ctx);
+  return copied.map((path) => ({ path, change: 'created', before: null, after: sideFacts(rows.get(path), side) }));
+}
+
+/** The drive that operations of this kind write to. */
+export function writesTo(operationType: string): DriveSide {
+  return operationType === 'restore' ? 'master' : 'backup';
+}
+
+/** What was kept long enough goes, after a run, from the drives that it wrote to. */
+export async function pruneAfterRun(
+  ended: Ended,
+  logs: Readonly<Record<DriveSide, ChangeLog>>,
+  ctx: Context,
+): Promise<void> {
+  for (const side of ['master', 'backup'] as const) {
+    const { pair } = ended;
+    const drive = side === 'master' ? pair.masterDrive : pair.backupDrive;
+    const uuid = side === 'master' ? pair.masterUuid : pair.backupUuid;
+    if (uuid === '' || logs[side].changes.length === 0) continue;
+    try {
+      const rules = await retentionRules(drive.total_size, ended.versions, ended.operation, ctx);
+      await prune(pair[side], rules, false, ctx);
+    } catch (error) {
+      ctx.emit({ kind: 'warning', message: `Old versions on '${pair[side].label}' stay: ${messageOf(error)}.` });
+    }
+  }
+}
+
+/** What a plan would write, as far as space is concerned. */
+export interface SpacePlan {
+  actions: readonly { kind: string; size: number; link_to?: string; sparse?: true }[];
+  guards: { name: string }[];
+  options: Pick<SyncOptions, 'versions'>;
+}
+
+/** Where space is short, what may be pruned goes before a run is refused; versions of the last 24 hours stay. */
+export async function makeRoom(plan: SpacePlan, pair: OpenPair, operation: string, ctx: Context): Promise<void> {
+  if (!plan.guards.some(({ name }) => name === 'free-space')) return;
+  const copies = plan.actions.filter(({ kind, link_to, sparse }) => {
+    return (kind === 'copy' || kind === 'update' || kind === 'mkdir') && link_to === undefined && !sparse;
+  });
+  const needed = copies.reduce((sum, { size }) => sum + Math.max(BLOCK, Math.ceil(size / BLOCK) * BLOCK), 0);
+  const rules = await retentionRules(pair.backupDrive.total_size, plan.options.versions, operation, ctx);
+  await prune(pair.backup, { ...rules, needed: needed - freeBytes(pair.backup) }, false, ctx);
+  if (freeBytes(pair.backup) >= needed) plan.guards = plan.guards.filter(({ name }) => name !== 'free-space');
+}
+
+export type Rules = Parameters<typeof choosePrunable>[1];
+
+/** @param current operation that is not counted as the last one. */
+export async function retentionRules(
+  size: number,
+  { max_age, max_share }: SyncOptions['versions'],
+  current: string | undefined,
+  ctx: Context,
+): Promise<Rules> {
+  const recent = await listOperations({ limit: 2 }, ctx);
+  const last = recent.find(({ uuid, end_time }) => uuid !== current && end_time !== null)?.end_time;
+  return {
+    now: ctx.now().getTime(),
+    lastOperation: last == null ? null : Date.parse(last),
+    maxAge: max_age,
+    maxBytes: (size * max_share) / 100,
+    needed: 0,
+  };
+}
+
+/** Removes, oldest first, what the rules let go. Returns what went (or would go), and what stays. */
+export async function prune(
+  root: DriveRoot,
+  rules: Rules,
+  dryRun: boolean,
+  ctx: Context,
+  keepLast = 0,
+): Promise<{ pruned: KeptOperation[]; kept: KeptOperation[] }> {
+  const all = await keptOperations(root.dir, ctx.signal);
+  const safe = new Set(keepLast > 0 ? all.slice(-keepLast) : []);
+  const pruned = choosePrunable(all, rules).filter((one) => !safe.has(one));
+  const kept = all.filter((one) => !pruned.includes(one));
+  if (dryRun) return { pruned, kept };
+  for (const { operation } of pruned) pruneOperation(root.dir, operation);
+  if (!clockLeapt(rules) && rules.maxAge !== null) pruneManifests(root.dir, rules.now, rules.maxAge);
+  const bytes = pruned.reduce((sum, one) => sum + one.bytes, 0);
+  if (pruned.length > 0)
+    ctx.emit({
+      kind: 'note',
+      message: `Versions of ${plural(pruned.length, 'earlier operation')} on '${root.label}' were removed to make room (${formatBytes(bytes)}).`,
+    });
+  return { pruned, kept };
+}
+
+// --- internal ---
+
+const BLOCK = 4096;
+
+function manifestOf(ended: Ended, side: DriveSide, changes: Change[], ctx: Context): Manifest {
+  const { pair, operation, operationType, startTime } = ended;
+  const uuid = side === 'master' ? pair.masterUuid : pair.backupUuid;
+  return {
+    tandem_manifest: 1,
+    operation,
+    operation_type: operationType,
+    group_id: pair.group.id,
+    role: uuid === '' ? 'folder' : side,
+    start_time: startTime,
+    end_time: ctx.now().toISOString(),
+    changes,
+  };
+}
+
+/**
+ * Finds the versions, what was copied in bulk, and what stands now where no record says it.
+ * @returns whether the files copied in bulk are listed: a first sync of many files keeps no version, and need not list them.
+ */
+async function completeChanges(
+  changes: Change[],
+  root: DriveRoot,
+  ended: Ended,
+  side: DriveSide,
+  bulk: boolean,
+  ctx: Context,
+) {
+  const { pair, operation, operationId } = ended;
+  const listed = statAt(root.dir, trashFolder(operation, '')) !== null;
+  if (listed) {
+    findVersions(changes, await listTrash(root.dir, operation));
+    const known = new Set(changes.map(({ path }) => path));
+    if (bulk)
+      for (const one of await copiedFiles(pair, side, operationId, ctx)) if (!known.has(one.path)) changes.push(one);
+  }
+  const folders = new FolderCache(root.dir);
+  try {
+    for (const change of changes) {
+      if (change.after !== '') continue;
+      folders.trim();
+      const there = folders.exists(change.path)
+        ? statAt(folders.open(parentOf(change.path)), baseName(change.path))
+        : null;
+      const traits = side === 'master' ? pair.masterTraits : pair.backupTraits;
+      change.after = there && there.kind !== 'o' ? factsOf(there, traits.stable_ids) : '';
+    }
+  } finally {
+    folders.clear();
+  }
+  changes.sort(byPath);
+  return listed;
+}
+
+async function rowsOf(pair: OpenPair, paths: readonly string[], ctx: Context): Promise<Map<string, BaselineRow>> {
+  const pairId = await findPair(pair.masterUuid, pair.backupUuid, ctx);
+  const found = new Map<string, BaselineRow>();
+  if (pairId === null) return found;
+  for (const part of chunk(paths, BATCH_FILES))
+    for (const row of await readRows(pairId, part, ctx)) found.set(row.path, row);
+  return found;
+}
+
+function sideFacts(row: BaselineRow | undefined, side: DriveSide): string {
+  return row === undefined ? '' : sidesOf(row, side === 'master').target;
+}
+
+function foldersAbove(path: string): string[] {
+  const above: string[] = [];
+  for (let at: string = parentOf(path); at !== ''; at = parentOf(at)) above.push(at);
+  return above;
+}
+
+function byPath(a: Change, b: Change): number {
+  return a.path < b.path ? -1 : 1;
+}

@@ -1,0 +1,316 @@
+/**
+ * What a restore reads from and writes to: a drive of a group, or a drive alone that this computer has never seen; onto
+ * the Master or into any folder. And what there is to restore: the files that stand there now, the versions in its trash,
+ * or the state of a moment, made of both.
+ */
+import { mkdirSync, readdirSync, realpathSync, statfsSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Context } from '../shared/context.ts';
+import { errnoOf, messageOf, TandemError } from '../shared/errors.ts';
+import { FolderCache } from '../shared/folders.ts';
+import { Entry, eachRecord, entryAt, factsOf } from '../shared/listing.ts';
+import { listTrash, readManifest } from '../shared/manifest.ts';
+import { baseName, displayPath, isInside, parentOf } from '../shared/paths.ts';
+import { filesystemName, mountOf } from '../shared/platform.ts';
+import { keptOperations } from '../shared/retention.ts';
+import { alwaysExcluded, mountsBelow, scanTree } from '../shared/scan.ts';
+import { closeDriveRoot, type DriveRoot, openDriveRoot } from '../shared/store.ts';
+import { type Dir, rmdirAt, statAt } from '../shared/syscalls.ts';
+import { trashFolder } from '../shared/trash.ts';
+import { readMounts } from '../shared/volumes.ts';
+import {
+  type DriveInfo,
+  defaultTraits,
+  findDrive,
+  listDrives,
+  probeTraits,
+  readSignature,
+  type Traits,
+} from './detect.ts';
+import { connectPair, type Group, getGroup } from './groups.ts';
+import { listOperations } from './history.ts';
+import type { DriveSide } from './manifests.ts';
+import type { OpenPair } from './session.ts';
+
+/** Where a restore reads: one drive, and the group that it belongs to where this computer knows it. */
+export interface Origin {
+  group: Group;
+  /** This computer knows the group. */
+  known: boolean;
+  drive: DriveInfo;
+  side: DriveSide;
+}
+
+/**
+ * @param target a group, or a drive by label or mount path.
+ * @throws TandemError `drive_missing` when that drive of the group is not connected, `not_found` when nothing is called so.
+ */
+export async function findOrigin(target: string, side: DriveSide, ctx: Context): Promise<Origin> {
+  const drives = await listDrives(ctx);
+  const group = groupCalled(target, ctx);
+  if (group === undefined) return driveOrigin(findDrive(target, drives), ctx);
+  const drive = (await connectPair(group, ctx, drives))[side];
+  if (drive) return { group, known: true, drive, side };
+  const role = side === 'master' ? 'Master' : 'Backup';
+  const { label } = group[`${side}_drive`];
+  throw new TandemError(
+    'drive_missing',
+    `The ${role} '${displayPath(label)}' of group '${displayPath(group.name)}' is not connected.`,
+    { hint: `Plug it in, or read the other drive with --from ${side === 'master' ? 'backup' : 'master'}.` },
+  );
+}
+
+/**
+ * A pair whose other side is a folder: made if need be, and left without a trace of tandem when nothing in it was replaced.
+ * @throws TandemError `invalid` for a folder that lies on the origin itself, where a restore would read what it writes.
+ */
+export function openFolderPair({ group, drive }: Origin, folder: string, readOnly: boolean): OpenPair {
+  const path = resolve(folder);
+  assertApart(drive, path);
+  const missing = statSync(path, { throwIfNoEntry: false }) === undefined;
+  if (missing && !readOnly) mkdirSync(path, { recursive: true });
+  const roots: DriveRoot[] = [openDriveRoot(drive.mount_path, drive.label)];
+  try {
+    const at = missing && readOnly ? existingAbove(path) : path;
+    roots.push(openDriveRoot(at, path));
+    const [master, backup] = roots as [DriveRoot, DriveRoot];
+    const filesystem = filesystemName(mountOf(realpathSync(at), readMounts())?.filesystem ?? '');
+    const traits = readOnly ? defaultTraits(filesystem) : probeTraits(path, filesystem);
+    const { bsize, blocks } = statfsSync(at);
+    const size = { total_size: bsize * blocks, free_size: 0 };
+    const pair: OpenPair = {
+      group,
+      master,
+      backup,
+      // Whoever reads a drive keeps others from writing to it; one without a signature gets no lock, nor anything else.
+      masterDrive: { ...drive, read_only: drive.read_only || drive.drive_uuid === null },
+      backupDrive: {
+        ...drive,
+        ...size,
+        mount_path: path,
+        label: path,
+        read_only: false,
+        network: false,
+        drive_uuid: null,
+      },
+      masterTraits: traitsOf(master, drive),
+      backupTraits: traits,
+      masterUuid: drive.drive_uuid ?? '',
+      backupUuid: '',
+      careful: null,
+      borrowed: null,
+      reversed: false,
+      workers: undefined,
+      opened: false,
+      close: async () => {
+        await pair.workers?.close();
+        if (!readOnly) leaveNoTrace(backup.dir);
+        for (const root of roots) closeDriveRoot(root);
+      },
+    };
+    return pair;
+  } catch (error) {
+    for (const root of roots) closeDriveRoot(root);
+    throw error;
+  }
+}
+
+/** A path that can be restored. */
+export interface Item {
+  path: string;
+  entry: Entry;
+  /** From the drive's root, when it is a version. */
+  from?: string;
+}
+
+/** What a restore brings back: what stands on the drive, what an operation replaced or removed, or the state of a moment. */
+export type Moment = { kind: 'now' } | { kind: 'operation'; uuid: string } | { kind: 'date'; time: number };
+
+/** Everything there is at a moment, by path; read only from the drive itself. */
+export async function itemsAt(
+  root: DriveRoot,
+  traits: Traits,
+  moment: Moment,
+  ctx: Context,
+): Promise<Map<string, Item>> {
+  if (moment.kind === 'operation') return new Map((await keptItems(root, moment.uuid, ctx)).items);
+  const items = await currentItems(root, traits, ctx);
+  if (moment.kind === 'now') return items;
+  // The first operation after the moment that touched a path tells what was there: its version, or nothing.
+  const decided = new Set<string>();
+  for (const { operation } of await operationsSince(root, moment.time, ctx)) {
+    const kept = await keptItems(root, operation, ctx);
+    for (const [path, item] of kept.items) {
+      if (decided.has(path)) continue;
+      decided.add(path);
+      items.set(path, item);
+    }
+    for (const path of kept.made) {
+      if (decided.has(path)) continue;
+      decided.add(path);
+      items.delete(path);
+    }
+  }
+  return items;
+}
+
+/** One state of a path that can be had back. */
+export interface Version {
+  operation: string;
+  side: DriveSide;
+  path: string;
+  kind: string;
+  /** Bytes. */
+  size: number;
+  /** ISO 8601, UTC. */
+  mtime: string;
+  /** When the operation replaced or removed it. */
+  replaced_at: string;
+}
+
+/** Every version of a path, and of what was below it, in a drive's trash; newest first. */
+export async function versionsAt(root: DriveRoot, side: DriveSide, path: string, ctx: Context): Promise<Version[]> {
+  const found: Version[] = [];
+  for (const { operation, time } of (await keptOperations(root.dir, ctx.signal)).reverse()) {
+    const { items } = await keptItems(root, operation, ctx);
+    for (const [own, { entry }] of items) {
+      if (!isInside(own, path) || entry.kind === 'd') continue;
+      const mtime = new Date(entry.mtimeMs).toISOString();
+      const replaced_at = new Date(time).toISOString();
+      found.push({ operation, side, path: own, kind: entry.kind, size: entry.size, mtime, replaced_at });
+    }
+  }
+  return found;
+}
+
+/** Facts, and the target of a link, of what stands at these paths. */
+export function standing(root: DriveRoot, paths: Iterable<string>, stable: boolean): Map<string, Entry> {
+  const folders = new FolderCache(root.dir);
+  const found = new Map<string, Entry>();
+  try {
+    for (const path of paths) {
+      folders.trim();
+      const stat = folders.exists(path) ? statAt(folders.open(parentOf(path)), baseName(path)) : null;
+      if (stat) found.set(path, new Entry(factsOf(stat, stable), path, stat.nlink));
+    }
+  } finally {
+    folders.clear();
+  }
+  return found;
+}
+
+export function traitsOf(root: DriveRoot, drive: DriveInfo): Traits {
+  return readSignature(root.dir.path)?.traits ?? defaultTraits(drive.filesystem);
+}
+
+// --- internal ---
+
+function groupCalled(target: string, ctx: Context): Group | undefined {
+  try {
+    return getGroup(target, ctx);
+  } catch (error) {
+    if (error instanceof TandemError && error.code === 'not_found') return undefined;
+    throw error;
+  }
+}
+
+/** A group for a drive that stands alone: nothing is known of it but what the drive's signature says. */
+function driveOrigin(drive: DriveInfo, ctx: Context): Origin {
+  const time = ctx.now().toISOString();
+  const { serial_number, label, total_size } = drive;
+  const identity = { serial_number, label, total_size };
+  const group: Group = {
+    id: drive.group_id ?? drive.drive_uuid ?? drive.mount_path,
+    name: label,
+    created: time,
+    modified: time,
+    description: '',
+    master_drive: identity,
+    backup_drive: identity,
+    options: {},
+  };
+  return { group, known: false, drive, side: drive.role ?? 'backup' };
+}
+
+function assertApart(drive: DriveInfo, path: string): void {
+  const source = realpathSync(drive.mount_path);
+  const below = realpathSync(existingAbove(path)) + path.slice(existingAbove(path).length);
+  if (!isInside(below, source)) return;
+  throw new TandemError(
+    'invalid',
+    `The folder ${displayPath(path)} lies on '${displayPath(drive.label)}', which is being restored from.`,
+    { hint: 'Give --to a folder on another drive.' },
+  );
+}
+
+function existingAbove(path: string): string {
+  let at = path;
+  while (statSync(at, { throwIfNoEntry: false }) === undefined && at !== '/') at = resolve(at, '..');
+  return at;
+}
+
+/** Takes away what is empty of `.tandem/` in a folder that is no drive. */
+function leaveNoTrace(root: Dir): void {
+  for (const name of ['partial', 'intent', 'trash', 'operations', '']) {
+    const path = name === '' ? '.tandem' : `.tandem/${name}`;
+    try {
+      if (statAt(root, path)?.kind === 'd' && readdirSync(`${root.path}/${path}`).length === 0) rmdirAt(root, path);
+    } catch (error) {
+      if (!['ENOTEMPTY', 'ENOENT', 'EIO', 'EROFS'].includes(errnoOf(error) ?? '')) throw error;
+    }
+  }
+}
+
+async function currentItems(root: DriveRoot, traits: Traits, ctx: Context): Promise<Map<string, Item>> {
+  const request = { root: root.dir, subpath: '', stable: traits.stable_ids, mounts: mountsBelow(root.mountPath) };
+  const { bytes, unknown } = await scanTree(request, undefined, ctx.signal);
+  for (const { path, message } of unknown)
+    ctx.emit({ kind: 'warning', message: `${displayPath(path)} cannot be restored: ${message}` });
+  const items = new Map<string, Item>();
+  eachRecord(bytes, (view) => {
+    const path = bytes.toString('utf8', view.pathStart, view.pathEnd);
+    if (!alwaysExcluded(path)) items.set(path, { path, entry: entryAt(bytes, view, path) });
+  });
+  return items;
+}
+
+interface Kept {
+  items: Map<string, Item>;
+  /** Paths that the operation made where nothing was. */
+  made: string[];
+}
+
+/** What an operation keeps, under the paths that it had. */
+async function keptItems(root: DriveRoot, operation: string, ctx: Context): Promise<Kept> {
+  const trash = await listTrash(root.dir, operation, ctx.signal);
+  const changes = readManifest(root.dir, operation)?.changes ?? [];
+  const renamed = changes.filter(({ version, path }) => version !== undefined && version !== path);
+  const items = new Map<string, Item>();
+  for (const [name, entry] of trash) {
+    const other = renamed.find(({ version = '' }) => isInside(name, version));
+    const path = other ? other.path + name.slice(other.version?.length) : name;
+    // A name that another path's version has taken is only told apart by the manifest.
+    if (items.has(path) && !other) continue;
+    items.set(path, { path, entry, from: `${trashFolder(operation, '')}/${name}` });
+  }
+  return { items, made: changes.filter(({ change }) => change === 'created').map(({ path }) => path) };
+}
+
+/** Operations that began after a moment and keep something here, oldest first. */
+async function operationsSince(root: DriveRoot, time: number, ctx: Context): Promise<{ operation: string }[]> {
+  const known = new Map((await listOperations({ limit: 'all' }, ctx)).map((one) => [one.uuid, one.start_time]));
+  const found: { operation: string; start: number }[] = [];
+  for (const { operation, time: end } of await keptOperations(root.dir, ctx.signal)) {
+    const start = known.get(operation) ?? startOf(root, operation);
+    found.push({ operation, start: start === undefined ? end : Date.parse(start) });
+  }
+  return found.filter(({ start }) => start > time).sort((a, b) => a.start - b.start);
+}
+
+function startOf(root: DriveRoot, operation: string): string | undefined {
+  try {
+    return readManifest(root.dir, operation)?.start_time;
+  } catch (error) {
+    throw new Error(`the manifest of ${operation} cannot be read: ${messageOf(error)}`);
+  }
+}

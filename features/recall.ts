@@ -1,0 +1,203 @@
+/**
+ * What a restore would do: which paths there are to bring back, and what stands where they belong. It makes the plan that a
+ * sync makes, so the same engine carries it out. Reads only.
+ */
+import type { Context } from '../shared/context.ts';
+import { formatBytes } from '../shared/format.ts';
+import { Entry } from '../shared/listing.ts';
+import { parentOf, relPath } from '../shared/paths.ts';
+import { freeBytes } from '../shared/store.ts';
+import { settableGranularity } from '../shared/syscalls.ts';
+import { type Item, itemsAt, type Moment, standing, traitsOf } from './origin.ts';
+import { countTotals, type Plan, withoutImpossible } from './plan.ts';
+import type { Action } from './reconcile.ts';
+import { type OpenPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
+
+export interface Recall {
+  moment: Moment;
+  /** Paths or patterns; none: everything. */
+  paths: readonly string[];
+  options: Partial<SyncOptions>;
+  operation: string;
+}
+
+/** @param view the drive that is read as its Master, the one that is written to as its Backup. */
+export async function recall(view: OpenPair, wanted: Recall, ctx: Context): Promise<Plan> {
+  const { moment, paths, operation } = wanted;
+  const options = syncOptions(view.group, wanted.options);
+  const all = await itemsAt(view.master, traitsOf(view.master, view.masterDrive), moment, ctx);
+  const chosen = chooseItems(all, paths);
+  const plan = emptyPlan(view, options, ctx);
+  const there = standing(
+    view.backup,
+    chosen.map(({ path }) => path),
+    view.backupTraits.stable_ids,
+  );
+  const equal = await equalContents(chosen, there, view, options, operation, ctx);
+  const actions = new Map<string, Action>();
+  for (const item of chosen) {
+    const action = actionFor(item, there.get(item.path), { view, options, equal });
+    if (action) actions.set(item.path, action);
+    else if (item.entry.kind !== 'd') plan.totals.skipped += 1;
+  }
+  if (chosen.length === 0)
+    plan.problems.push({ path: paths[0] ?? '', message: 'there is nothing of this name to restore' });
+  linkAgain(actions, chosen, view);
+  shareAgain(actions, there);
+  plan.actions = withoutImpossible([...actions.values()], plan, view);
+  countTotals(plan);
+  guardSpace(plan, view);
+  return plan;
+}
+
+// --- internal ---
+
+/**
+ * The items that the paths name, with all that is below and the folders above them, parents first. A path list is widened
+ * here, and nowhere else, to whatever belongs together.
+ */
+function chooseItems(all: ReadonlyMap<string, Item>, paths: readonly string[]): Item[] {
+  const matches = paths.map((text) => matcher(text, all));
+  const wanted = new Set<string>();
+  for (const { path, entry } of all.values()) {
+    if (entry.kind === 'o' || (paths.length > 0 && !matches.some((one) => one(path)))) continue;
+    for (let at: string = path; at !== '' && !wanted.has(at); at = parentOf(at)) wanted.add(at);
+  }
+  // A folder that is gone by now is made for what was in it.
+  const folder = (path: string): Item => ({ path, entry: new Entry('d 0 0 - - 755 0 0', path), from: '' });
+  return [...wanted].sort(byPath).map((path) => all.get(path) ?? folder(path));
+}
+
+function byPath(a: string, b: string): number {
+  const [left, right] = [a.replaceAll('/', '\0'), b.replaceAll('/', '\0')];
+  return left < right ? -1 : left > right ? 1 : 0;
+}
+
+/** A name that is there means itself; another one is a pattern. Either takes what is below it. */
+function matcher(text: string, all: ReadonlyMap<string, Item>): (path: string) => boolean {
+  const path = relPath(text);
+  if (path === '' || all.has(path)) return (other) => path === '' || other === path || other.startsWith(`${path}/`);
+  const source = path.replace(/\*\*\/?|[*?]|[.+^${}()|[\]\\]/g, (part) => {
+    if (part === '**/') return '(?:.*/)?';
+    if (part === '**') return '.*';
+    return part === '*' ? '[^/]*' : part === '?' ? '[^/]' : `\\${part}`;
+  });
+  const pattern = new RegExp(`^${source}(?:/.*)?$`, 's');
+  return (other) => pattern.test(other);
+}
+
+interface Inputs {
+  view: OpenPair;
+  options: SyncOptions;
+  /** With `--checksum`: paths whose content is the same on both sides. */
+  equal: ReadonlySet<string> | null;
+}
+
+function actionFor({ path, entry, from }: Item, there: Entry | undefined, inputs: Inputs): Action | undefined {
+  if (entry.kind === 'o') return undefined;
+  if (entry.kind === 'd' && there?.kind === 'd') return undefined;
+  if (there && entry.kind !== 'd' && (inputs.options.skip_existing || isEqual(entry, there, inputs))) return undefined;
+  const newer = there !== undefined && there.mtime > entry.mtime ? 'newer' : 'other';
+  const action: Action = {
+    kind: there ? 'update' : entry.kind === 'd' ? 'mkdir' : 'copy',
+    path,
+    entry: entry.kind,
+    size: entry.kind === 'f' ? entry.size : 0,
+    reason: there
+      ? `a${newer === 'other' ? 'n' : ''} ${newer} ${there.kind === 'd' ? 'folder' : 'file'} stands there; it becomes a version`
+      : 'missing',
+    master: entry.facts,
+    backup: there?.facts ?? null,
+  };
+  if (from !== undefined) action.source_path = from;
+  if (entry.kind === 'f' && entry.blocks >= 0 && entry.size >= 65_536 && entry.blocks * 512 < entry.size)
+    action.sparse = true;
+  return action;
+}
+
+function isEqual(entry: Entry, there: Entry, { view, equal }: Inputs): boolean {
+  if (entry.kind !== there.kind || entry.size !== there.size) return false;
+  if (equal && entry.kind === 'f') return equal.has(there.path);
+  const { masterTraits, backupTraits } = view;
+  const granule = Math.max(masterTraits.mtime_granularity_ns, backupTraits.mtime_granularity_ns, settableGranularity());
+  const apart = entry.mtime - there.mtime;
+  return (apart < 0n ? -apart : apart) < BigInt(granule === 1 ? 1 : granule);
+}
+
+async function equalContents(
+  chosen: readonly Item[],
+  there: ReadonlyMap<string, Entry>,
+  view: OpenPair,
+  options: SyncOptions,
+  operation: string,
+  ctx: Context,
+): Promise<ReadonlySet<string> | null> {
+  if (!options.checksum) return null;
+  const alike = chosen.filter(({ path, entry }) => {
+    const other = there.get(path);
+    return entry.kind === 'f' && other?.kind === 'f' && other.size === entry.size;
+  });
+  const pool = workersOf(view, operation, options);
+  const algorithm = options.checksum_algorithm;
+  const equal = new Set<string>();
+  for (const item of alike) {
+    const other = there.get(item.path) as Entry;
+    const [[source], [target]] = await Promise.all([
+      pool.run('hash', 'master', [{ path: item.from ?? item.path, facts: item.entry.facts }], algorithm),
+      pool.run('hash', 'backup', [{ path: item.path, facts: other.facts }], algorithm),
+    ]);
+    ctx.signal.throwIfAborted();
+    if (source && source.checksum !== '' && source.checksum === target?.checksum) equal.add(item.path);
+  }
+  return equal;
+}
+
+/** Further names of a file become names of the same file again, where the other side can. */
+function linkAgain(actions: ReadonlyMap<string, Action>, chosen: readonly Item[], view: OpenPair): void {
+  if (!view.backupTraits.hard_links || !view.masterTraits.stable_ids) return;
+  const first = new Map<string, string>();
+  for (const { path, entry, from } of chosen) {
+    const action = actions.get(path);
+    if (!action || entry.kind !== 'f' || entry.nlink < 2 || from !== undefined) continue;
+    const known = first.get(entry.ino);
+    if (known === undefined) first.set(entry.ino, path);
+    else action.link_to = known;
+  }
+}
+
+/** What stands in the way may be one file under several names, whose changes move each other's ctime. */
+function shareAgain(actions: ReadonlyMap<string, Action>, there: ReadonlyMap<string, Entry>): void {
+  for (const [path, action] of actions) if ((there.get(path)?.nlink ?? 1) > 1) action.backup_shared = true;
+}
+
+function emptyPlan(view: OpenPair, options: SyncOptions, ctx: Context): Plan {
+  return {
+    tandem_plan: 1,
+    careful: null,
+    target: { kind: 'group', group_id: view.group.id, name: view.group.name, subpath: '' },
+    master_uuid: view.masterUuid,
+    backup_uuid: view.backupUuid,
+    created_at: ctx.now().toISOString(),
+    options,
+    actions: [],
+    totals: { copy: 0, update: 0, delete: 0, conflict: 0, files: 0, bytes: 0, move: 0, skipped: 0 },
+    problems: [],
+    failed: 0,
+    settled: [],
+    guards: [],
+  };
+}
+
+function guardSpace(plan: Plan, view: OpenPair): void {
+  const needed = plan.actions.reduce(
+    (sum, { size, link_to, sparse }) => sum + (link_to || sparse ? 0 : size + 4096),
+    0,
+  );
+  const free = freeBytes(view.backup);
+  if (needed <= free) return;
+  plan.guards.push({
+    name: 'free-space',
+    message: `'${view.backup.label}' has ${formatBytes(free)} free, but this restore needs ${formatBytes(needed)}.`,
+    hint: 'Restore single paths, or another place with --to; --force free-space copies as much as fits.',
+  });
+}

@@ -1,0 +1,35 @@
+/** While a plan is made: what waits for a decision stays as it is, and what has settled itself is known as such. */
+import type { OpenConflict } from '../shared/inbox.ts';
+import { isInside, type RelPath, relPath } from '../shared/paths.ts';
+import type { Action } from './reconcile.ts';
+import type { Survey } from './survey.ts';
+
+/** What was undone stays as it is until the user says which state shall stand: no run may undo the undo. */
+export function hold(actions: readonly Action[], waiting: readonly OpenConflict[]): readonly Action[] {
+  const undone = new Map(
+    waiting.filter(({ conflict_type }) => conflict_type === 'undone').map((one) => [one.path, one]),
+  );
+  if (undone.size === 0) return actions;
+  return actions.map((action): Action => {
+    const held = undone.get(action.path);
+    const harmless = action.kind === 'adopt' || action.kind === 'skip' || action.kind === 'forget';
+    if (!held || harmless) return action;
+    const { path, entry, size, master, backup } = action;
+    return { kind: 'conflict', path, entry, size, master, backup, reason: held.reason, conflict_type: 'undone' };
+  });
+}
+
+/** What is no conflict any more, of what this plan looked at. */
+export function noLonger(
+  waiting: readonly OpenConflict[],
+  actions: readonly Action[],
+  { master, backup }: Survey,
+  frozen: (path: string) => boolean,
+): RelPath[] {
+  const unknown = [...master.unknown, ...backup.unknown].map(({ path }) => path);
+  const found = new Set(actions.filter(({ kind }) => kind === 'conflict').map(({ path }) => path));
+  const gone = waiting.filter(
+    ({ path }) => !found.has(path) && !frozen(path) && !unknown.some((place) => isInside(path, place)),
+  );
+  return gone.map(({ path }) => relPath(path));
+}

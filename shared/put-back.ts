@@ -1,0 +1,215 @@
+/**
+ * Puts versions back to where they were: the undo of an operation on one drive. What stands there now goes to the trash of
+ * the undoing operation first; a version is renamed, never copied. Like everything in transfer.ts it is synchronous and
+ * runs in worker threads, and at every instant a path holds one of its complete contents.
+ */
+import { closeSync, constants, fchmodSync, fchownSync, lchownSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { errnoOf, explain } from './errors.ts';
+import { Entry, factsOf } from './listing.ts';
+import { MoveTransfer } from './move-transfer.ts';
+import { baseName, parentOf } from './paths.ts';
+import { dropIntents, writeIntents } from './recover.ts';
+import {
+  type Dir,
+  exchange,
+  isShared,
+  linkAt,
+  mkdirAt,
+  openAt,
+  renameNoReplace,
+  renameOver,
+  rmdirAt,
+  type Stat,
+  setTimes,
+  setTimesAt,
+  statAt,
+  type Time,
+} from './syscalls.ts';
+import type { Outcome, PutBackItem, PutBackResult } from './tasks.ts';
+import { trashFolder } from './trash.ts';
+
+export class PutBack extends MoveTransfer {
+  /** In the order given. Files that the operation made are moved to the trash, its folders removed when empty. */
+  takeAway(items: readonly PutBackItem[]): PutBackResult[] {
+    this.close();
+    return this.each(items, (item, folder, name) => {
+      const there = statAt(folder, name);
+      if (there === null) return this.done(item, folder, name);
+      if (there.kind === 'd') {
+        if (readdirSync(this.backups.open(item.path).path).length > 0)
+          return refused(item, 'changed', 'kept: it holds files that the operation did not put there');
+        this.backups.forget(item.path);
+        rmdirAt(folder, name);
+      } else {
+        if (!this.isAsRecorded(there, item.current ?? '', item.shared)) return this.changed(item);
+        this.putAside(folder, name, item.path, there);
+      }
+      return this.done(item, folder, name);
+    });
+  }
+
+  /** Folders that were deleted, parents first. What was in them comes with `putBack`. */
+  remakeFolders(items: readonly PutBackItem[]): PutBackResult[] {
+    this.close();
+    return this.each(items, (item, folder, name) => {
+      const there = statAt(folder, name);
+      if (there !== null && there.kind !== 'd') return this.changed(item);
+      if (there === null) mkdirAt(folder, name, 0o777);
+      return this.done(item, folder, name);
+    });
+  }
+
+  /** Renames versions to where they were. */
+  putBack(items: readonly PutBackItem[]): PutBackResult[] {
+    this.close();
+    const slots = new Map<number, string>();
+    const intents = this.announcePutBack(items, slots);
+    const results = this.each(items, (item, folder, name) => this.putOneBack(item, folder, name, slots));
+    if (intents !== undefined) {
+      this.flush();
+      dropIntents(this.session.backup, intents);
+    }
+    return results;
+  }
+
+  /** Permissions, owner and times as facts say them, deepest paths first. */
+  setMetadata(items: readonly { path: string; facts: string }[]): PutBackResult[] {
+    this.close();
+    return this.each(
+      items.map(({ path, facts }, seq) => ({ seq, path, current: null, version: null, before: facts })),
+      (item, folder, name) => {
+        const there = statAt(folder, name);
+        const wanted = new Entry(item.before ?? '', item.path);
+        if (there === null || there.kind !== wanted.kind) return this.changed(item);
+        this.applyFacts(folder, name, wanted, there);
+        return this.done(item, folder, name);
+      },
+    );
+  }
+
+  private each(
+    items: readonly PutBackItem[],
+    one: (item: PutBackItem, folder: Dir, name: string) => PutBackResult,
+  ): PutBackResult[] {
+    return items.map((item) => {
+      if (this.control.cancel()) return refused(item, 'stopped', 'cancelled before it was put back');
+      this.nextItem(item.path);
+      try {
+        return one(item, this.backups.open(parentOf(item.path)), baseName(item.path));
+      } catch (error) {
+        const gone = errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR';
+        return refused(item, 'failed', gone ? 'the folder that it was in is not there any more' : explain(error));
+      }
+    });
+  }
+
+  private done(item: PutBackItem, folder: Dir, name: string): PutBackResult {
+    const placed = statAt(folder, name);
+    const facts = placed === null ? null : factsOf(placed, this.session.traits.stable);
+    return { seq: item.seq, outcome: 'done', message: '', facts };
+  }
+
+  private changed(item: PutBackItem): PutBackResult {
+    return refused(item, 'conflict', `it changed on the ${this.target} since; nothing was undone here`);
+  }
+
+  /** Where no hard link can keep what stands there, both renames are announced on the drive first. */
+  private announcePutBack(items: readonly PutBackItem[], slots: Map<number, string>): string | undefined {
+    const { operation, traits } = this.session;
+    const folders = (facts: string | null): boolean => facts?.startsWith('d ') === true;
+    const risky = items.filter(({ current, before }) => {
+      return current !== null && (!traits.hardLinks || folders(current) || folders(before));
+    });
+    if (risky.length === 0) return undefined;
+    const intents = risky.map((item) => {
+      const slot = this.trash.slot(item.path);
+      slots.set(item.seq, slot.name);
+      this.backups.trim();
+      const trash = `${trashFolder(operation, parentOf(item.path))}/${slot.name}`;
+      return { path: item.path, partial: item.version ?? '', trash, swap: traits.exchange };
+    });
+    this.flush();
+    return writeIntents(this.backups, `${operation}-back-${items[0]?.seq ?? 0}.json`, intents);
+  }
+
+  private putOneBack(item: PutBackItem, folder: Dir, name: string, slots: ReadonlyMap<number, string>): PutBackResult {
+    const from = item.version ?? '';
+    const shelf = this.backups.exists(from) ? this.backups.open(parentOf(from)) : null;
+    const version = shelf && statAt(shelf, baseName(from));
+    if (!shelf || !version) return refused(item, 'failed', 'its version is not in the trash any more');
+    if (!isVersion(version, item.before)) return refused(item, 'failed', 'its version in the trash was changed');
+    const there = statAt(folder, name);
+    if (item.current === null) {
+      if (there !== null || !renameNoReplace(shelf, baseName(from), folder, name)) return this.changed(item);
+      return this.done(item, folder, name);
+    }
+    if (there === null || !this.stillThere(item, there)) return this.changed(item);
+    this.swapBack(item, { folder, name, there }, { folder: shelf, name: baseName(from) }, slots.get(item.seq));
+    return this.done(item, folder, name);
+  }
+
+  /** A folder is known by what it is: its times move with what is taken out of it. */
+  private stillThere(item: PutBackItem, there: Stat): boolean {
+    if (there.kind !== 'd') return this.isAsRecorded(there, item.current ?? '', item.shared);
+    return item.current?.startsWith('d ') === true && readdirSync(this.backups.open(item.path).path).length === 0;
+  }
+
+  private swapBack(
+    item: PutBackItem,
+    live: { folder: Dir; name: string; there: Stat },
+    version: { folder: Dir; name: string },
+    slotName: string | undefined,
+  ): void {
+    if (slotName === undefined) {
+      const slot = this.trash.slot(item.path);
+      if (isShared(live.there)) this.copyAside(live.folder, live.name, slot, live.there);
+      else linkAt(live.folder, live.name, slot.dir, slot.name);
+      renameOver(version.folder, version.name, live.folder, live.name);
+      return;
+    }
+    this.backups.forget(item.path);
+    const trash = this.backups.make(trashFolder(this.session.operation, parentOf(item.path)));
+    const exchanged = this.session.traits.exchange && exchange(version.folder, version.name, live.folder, live.name);
+    const from = exchanged ? version : live;
+    if (!renameNoReplace(from.folder, from.name, trash, slotName)) throw new Error('its place in the trash was taken');
+    if (!exchanged) renameOver(version.folder, version.name, live.folder, live.name);
+  }
+
+  private applyFacts(folder: Dir, name: string, wanted: Entry, there: Stat): void {
+    const mtime = timeOf(wanted.mtime);
+    const [uid = 0, gid = 0] = wanted.owner.split(' ').map(Number);
+    const owner = this.session.owner && (there.uid !== uid || there.gid !== gid);
+    if (there.kind === 'l') {
+      if (owner) lchownSync(join(folder.path, name), uid, gid);
+      setTimesAt(folder, name, mtime);
+      return;
+    }
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | (there.kind === 'd' ? constants.O_DIRECTORY : 0);
+    const fd = openAt(folder, name, flags);
+    try {
+      if (owner) fchownSync(fd, uid, gid);
+      if (this.session.traits.permissions && there.mode !== wanted.mode) fchmodSync(fd, wanted.mode);
+      setTimes(fd, mtime);
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+function refused(item: PutBackItem, outcome: Outcome, message: string): PutBackResult {
+  return { seq: item.seq, outcome, message, facts: null };
+}
+
+/** What lies in the trash is what was put there; of a folder only its kind can be told. */
+function isVersion(stat: Stat, before: string | null): boolean {
+  if (before === null) return true;
+  const now = new Entry(factsOf(stat, false), '');
+  const then = new Entry(before, '');
+  return now.kind === then.kind && (now.kind === 'd' || (now.size === then.size && now.mtime === then.mtime));
+}
+
+function timeOf(nanoseconds: bigint): Time {
+  const rest = ((nanoseconds % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n;
+  return { seconds: Number((nanoseconds - rest) / 1_000_000_000n), nanoseconds: Number(rest) };
+}
