@@ -9,12 +9,11 @@ import type { Context } from '../shared/context.ts';
 import type { Phase } from '../shared/events.ts';
 import { Entry, sameInode } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
-import { depthOf, parentOf } from '../shared/paths.ts';
-import { partialFolder, removeTree } from '../shared/recover.ts';
+import { depthOf, isInside, parentOf } from '../shared/paths.ts';
+import { clearPartials } from '../shared/recover.ts';
 import { type ClockRules, isRacy, makeRow } from '../shared/rows.ts';
 import type { SyncStatistics } from '../shared/statistics.ts';
 import { isFuse } from '../shared/store.ts';
-import { statAt } from '../shared/syscalls.ts';
 import type { CommitItem, ExpectedItem, Outcome, StageItem, StageResult } from '../shared/tasks.ts';
 import type { WorkerPool } from '../shared/workers.ts';
 import { type BulkHost, copyNewFiles } from './bulk.ts';
@@ -75,6 +74,8 @@ class Run {
   private readonly pool: WorkerPool;
   private readonly lanes: number;
   private readonly touched = new Set<string>();
+  /** Folders that gave way to something else: only then are the records below them forgotten. */
+  private readonly gone = new Set<string>();
   private readonly failedLinks: StageItem[] = [];
   /** New files that changed while they were copied. */
   private readonly changed: Action[] = [];
@@ -136,9 +137,7 @@ class Run {
     this.control.end();
     if (this.control.cancelled) this.statistics.cancelled = true;
     try {
-      const { pair, operation } = this.task;
-      if (statAt(pair.backup.dir, partialFolder(operation)) !== null)
-        removeTree(pair.backup.dir, partialFolder(operation));
+      clearPartials(this.task.pair.backup.dir, this.task.operation);
     } catch {
       // A drive that is gone keeps its partials; the next run clears them.
     }
@@ -369,6 +368,7 @@ class Run {
       this.statistics.files_copied += 1;
       this.statistics.bytes_copied += result.bytes;
     }
+    if (item.backupFacts?.startsWith('d ')) this.gone.add(item.path);
     this.touched.add(parentOf(item.path));
   }
 
@@ -517,11 +517,12 @@ class Run {
     const rows = files.map((action) => this.agreedRow(action, action.backup ?? ''));
     const notes = rows.map(({ path, size }): FileAction => ({ path, action: 'adopt', size, status: 'done' }));
     for (const part of chunk(rows, BATCH_FILES)) await this.record(part, [], []);
-    await this.record(
-      [],
-      forgotten.map(({ path }) => path),
-      notes,
+    const held = this.task.plan.actions.filter(
+      ({ kind, path, backup }) => kind === 'update' && backup?.startsWith('d ') && !this.gone.has(path),
     );
+    const left = forgotten.filter(({ path }) => !held.some((folder) => isInside(path, folder.path)));
+    const removed = left.map(({ path }) => path);
+    await this.record([], removed, notes);
   }
 
   /** Deepest first, because setting a folder's times is undone by any change in it. */

@@ -13,11 +13,18 @@ import { FolderCache } from './folders.ts';
 import type { HasherFactory } from './hash.ts';
 import { Entry, factsOf, sameInode } from './listing.ts';
 import { baseName, parentOf } from './paths.ts';
-import { dropIntents, partialFolder, partialName, trashFolder, writeIntents } from './recover.ts';
+import {
+  dropIntents,
+  partialFolder,
+  partialName,
+  replaceAnnounced,
+  Torn,
+  trashFolder,
+  writeIntents,
+} from './recover.ts';
 import {
   type Attributes,
   type Dir,
-  exchange,
   flushFilesystem,
   isShared,
   isSparse,
@@ -41,14 +48,16 @@ import {
   unlinkAt,
   writeAttributes,
 } from './syscalls.ts';
-import type {
-  CommitItem,
-  CommitResult,
-  ExpectedItem,
-  Outcome,
-  StageItem,
-  StageResult,
-  TransferSession,
+import {
+  type CommitItem,
+  type CommitResult,
+  commitResult,
+  type ExpectedItem,
+  type Outcome,
+  type StageItem,
+  type StageResult,
+  stageResult,
+  type TransferSession,
 } from './tasks.ts';
 
 /** Files above this size are flushed by themselves, as soon as they are written. */
@@ -274,15 +283,17 @@ export class Transfer {
     const partials = this.begin(folder);
     this.announced.clear();
     const records = this.announce(items.filter((item) => this.needsIntent(item)));
+    let torn = false;
     const results = items.map((item) => {
       this.nextItem(item.path);
       try {
         return this.commitOne(item, partials);
       } catch (error) {
+        torn ||= error instanceof Torn;
         return commitResult(item, 'failed', explain(error));
       }
     });
-    if (records !== undefined) {
+    if (records !== undefined && !torn) {
       this.flush();
       dropIntents(this.session.backup, records);
     }
@@ -375,10 +386,8 @@ export class Transfer {
     }
     this.backups.forget(item.path);
     const trash = this.backups.make(trashFolder(this.session.operation, parentOf(item.path)));
-    const exchanged = this.session.traits.exchange && exchange(partials, partial, folder, name);
-    const [from, at] = exchanged ? [partials, partial] : [folder, name];
-    if (!renameNoReplace(from, at, trash, trashName)) throw new Error('its place in the trash was taken');
-    if (!exchanged) renameOver(partials, partial, folder, name);
+    const staged = { dir: partials, name: partial };
+    replaceAnnounced({ dir: folder, name }, staged, { dir: trash, name: trashName }, this.session.traits.exchange);
   }
 
   /**
@@ -588,11 +597,3 @@ export class Transfer {
 
 const ownUid = process.geteuid?.() ?? -1;
 const ownGid = process.getegid?.() ?? -1;
-
-function stageResult(item: { seq: number }, outcome: Outcome, message: string): StageResult {
-  return { seq: item.seq, outcome, message, checksum: '', masterFacts: '', target: '', bytes: 0 };
-}
-
-function commitResult(item: { seq: number }, outcome: Outcome, message: string): CommitResult {
-  return { seq: item.seq, outcome, message, backupFacts: '', links: 0 };
-}
