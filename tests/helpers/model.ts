@@ -259,9 +259,10 @@ export class Life {
     const { waiting } = this;
     const before = this.look();
     const second = await this.run(run, quiet);
+    if (!second) return;
     const after = this.look();
-    assert.is(second?.conflicts_detected, waiting, 'conflicts stay until they are resolved');
-    assert.equal([second?.files_copied, second?.files_deleted], [0, 0], 'a second run copies and deletes nothing');
+    assert.is(second.conflicts_detected, waiting, 'conflicts stay until they are resolved');
+    assert.equal([second.files_copied, second.files_deleted], [0, 0], 'a second run copies and deletes nothing');
     assert.equal([...after.backup.facts], [...before.backup.facts], 'a second run changes nothing');
   }
 
@@ -325,6 +326,11 @@ export class Life {
   /** What `completed` means. */
   private async completed(result: SyncResult, after: Looks, run: Run): Promise<void> {
     assert.is(this.away.size, 0, 'no run completes without both drives');
+    // The run has deleted the last of what it was asked to look at: there is nothing left to ask about.
+    if (![after.master.tree, after.backup.tree].some((tree) => run.path === '' || tree.has(run.path))) {
+      this.waiting = 0;
+      return;
+    }
     const plan = await this.pair.plan(flagsOf(run));
     const open = plan.actions.filter(({ kind }) => kind === 'conflict');
     const conflicts = open.map(({ path }) => path);
