@@ -11,13 +11,12 @@ import type { InboxEntry } from '../shared/inbox.ts';
 import { Entry, sameInode } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import type { ChangeLog } from '../shared/manifest.ts';
-import { depthOf, parentOf } from '../shared/paths.ts';
-import { clearPartials, partialFolder } from '../shared/recover.ts';
+import { depthOf, isInside, parentOf } from '../shared/paths.ts';
+import { clearPartials } from '../shared/recover.ts';
 import { dropWaiting, RESUMABLE } from '../shared/resume.ts';
 import { type ClockRules, isRacy } from '../shared/rows.ts';
 import type { SyncStatistics } from '../shared/statistics.ts';
 import { isFuse } from '../shared/store.ts';
-import { statAt } from '../shared/syscalls.ts';
 import type { CommitItem, ExpectedItem, Outcome, StageItem, StageResult } from '../shared/tasks.ts';
 import type { WorkerPool } from '../shared/workers.ts';
 import { type ArrangeHost, arrange } from './arrange.ts';
@@ -81,6 +80,8 @@ class Run {
   private readonly pool: WorkerPool;
   private readonly lanes: number;
   private readonly touched = new Set<string>();
+  /** Folders that gave way to something else: only then are the records below them forgotten. */
+  private readonly gone = new Set<string>();
   private readonly failedLinks: StageItem[] = [];
   /** New files that changed while they were copied. */
   private readonly changed: Action[] = [];
@@ -154,8 +155,7 @@ class Run {
     this.control.end();
     if (this.control.cancelled) this.statistics.cancelled = true;
     try {
-      const { pair, operation } = this.task;
-      if (statAt(pair.backup.dir, partialFolder(operation)) !== null) clearPartials(pair.backup.dir, operation);
+      clearPartials(this.task.pair.backup.dir, this.task.operation);
     } catch {
       // A drive that is gone keeps its partials; the next run clears them.
     }
@@ -386,13 +386,14 @@ class Run {
       this.statistics.files_copied += 1;
       this.statistics.bytes_copied += result.bytes;
     }
+    if (item.backupFacts?.startsWith('d ')) this.gone.add(item.path);
     if (item.from === undefined) this.touched.add(parentOf(item.path));
   }
 
   private lateConflict(path: string, message: string): FileAction {
     this.statistics.conflicts_detected += 1;
     this.statistics.problems.push({ path, message });
-    if (!this.task.pair.reversed) this.record.late.push(lateEntry(path, message));
+    if (!this.task.pair.reversed) this.record.lateConflict(path, message);
     return { path, action: 'conflict', size: 0, status: 'conflict', message };
   }
 
@@ -531,11 +532,12 @@ class Run {
     const rows = files.map((action) => this.agreedRow(action, action.backup ?? ''));
     const notes = rows.map(({ path, size }): FileAction => ({ path, action: 'adopt', size, status: 'done' }));
     for (const part of chunk(rows, BATCH_FILES)) await this.record.write(part, [], []);
-    await this.record.write(
-      [],
-      forgotten.map(({ path }) => path),
-      notes,
+    const held = this.task.plan.actions.filter(
+      ({ kind, path, backup }) => kind === 'update' && backup?.startsWith('d ') && !this.gone.has(path),
     );
+    const left = forgotten.filter(({ path }) => !held.some((folder) => isInside(path, folder.path)));
+    const removed = left.map(({ path }) => path);
+    await this.record.write([], removed, notes);
   }
 
   /** Deepest first, because setting a folder's times is undone by any change in it. */
@@ -570,11 +572,6 @@ class Run {
       }),
     ]);
   }
-}
-
-/** The next look at both sides tells more. */
-function lateEntry(path: string, reason: string): InboxEntry {
-  return { path, conflict_type: 'modified_backup', reason, entry: 'f', master_facts: null, backup_facts: null };
 }
 
 /** What the plan saw of a path, for a worker to find again before it touches anything. */

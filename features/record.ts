@@ -40,6 +40,12 @@ export class RunRecord {
   /** Conflicts that showed only when the plan was carried out. */
   readonly late: InboxEntry[] = [];
 
+  /** The next look at both sides tells more. */
+  lateConflict(path: string, reason: string): void {
+    const entry = { path, conflict_type: 'modified_backup', reason, entry: 'f' } as const;
+    this.late.push({ ...entry, master_facts: null, backup_facts: null });
+  }
+
   get nextSeq(): number {
     return this.seq;
   }

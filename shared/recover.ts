@@ -3,11 +3,22 @@
  * behind. Called with the drive's lock held, before anything is scanned.
  */
 import { closeSync, fsyncSync, readdirSync, readFileSync, writeSync } from 'node:fs';
-import { errnoOf } from './errors.ts';
+import { errnoOf, explain } from './errors.ts';
 import { FolderCache } from './folders.ts';
 import { baseName, isInside, joinPath, parentOf, relPath } from './paths.ts';
 import { keepPartials, WAITING } from './resume.ts';
-import { type Dir, OPEN_CREATE, OPEN_READ, openAt, renameNoReplace, rmdirAt, statAt, unlinkAt } from './syscalls.ts';
+import {
+  type Dir,
+  exchange,
+  OPEN_CREATE,
+  OPEN_READ,
+  openAt,
+  renameNoReplace,
+  renameOver,
+  rmdirAt,
+  statAt,
+  unlinkAt,
+} from './syscalls.ts';
 import { TRASH } from './trash.ts';
 
 /** A replacement that needs two renames: `path` → `trash`, then `partial` → `path`. All from the drive's root. */
@@ -40,6 +51,60 @@ export function dropIntents(root: Dir, path: string): void {
   unlinkAt(root, path);
 }
 
+/** A replacement that could be neither finished nor taken back: its intent and its partial are what recovery needs. */
+export class Torn extends Error {}
+
+/** Both names of a replacement: in its open folder, and in that of the trash or of the partials. */
+export interface Place {
+  dir: Dir;
+  name: string;
+}
+
+/**
+ * Carries an announced replacement out. Where a rename fails, what was done before it is taken back.
+ * @throws Torn where that fails too; any other error leaves `live` as it was.
+ */
+export function replaceAnnounced(live: Place, partial: Place, trash: Place, swap: boolean): void {
+  const exchanged = swap && exchange(partial.dir, partial.name, live.dir, live.name);
+  const old = exchanged ? partial : live;
+  let aside = false;
+  try {
+    aside = renameNoReplace(old.dir, old.name, trash.dir, trash.name);
+    if (!aside) throw new Error('its place in the trash was taken');
+    if (!exchanged) renameOver(partial.dir, partial.name, live.dir, live.name);
+  } catch (error) {
+    if (exchanged) takeBack(() => exchange(partial.dir, partial.name, live.dir, live.name), error);
+    else if (aside) takeBack(() => renameNoReplace(trash.dir, trash.name, live.dir, live.name), error);
+    throw error;
+  }
+}
+
+function takeBack(undo: () => boolean, cause: unknown): void {
+  try {
+    if (undo()) return;
+  } catch {
+    // The drive fails: what stands where is in the intent.
+  }
+  throw new Torn(`${explain(cause)}; the next run puts it right`, { cause });
+}
+
+/**
+ * Removes what an operation left unfinished, unless an intent of it still needs it; large files that it had begun wait to
+ * be gone on with.
+ */
+export function clearPartials(root: Dir, operation: string): void {
+  const folders = new FolderCache(root);
+  try {
+    if (namesIn(folders, INTENTS).some((name) => name.startsWith(`${operation}-`))) return;
+    if (!folders.exists(partialFolder(operation))) return;
+    keepPartials(folders, partialFolder(operation));
+    folders.clear();
+    removeTree(root, partialFolder(operation));
+  } finally {
+    folders.clear();
+  }
+}
+
 export interface Recovery {
   /** Paths that were put right from an intent record. */
   restored: string[];
@@ -60,17 +125,6 @@ export function recoverDrive(root: Dir): Recovery {
   } finally {
     folders.clear();
   }
-}
-
-/** Removes what an operation left without a name; large files that it had begun wait to be gone on with. */
-export function clearPartials(root: Dir, operation: string): void {
-  const folders = new FolderCache(root);
-  try {
-    keepPartials(folders, partialFolder(operation));
-  } finally {
-    folders.clear();
-  }
-  removeTree(root, partialFolder(operation));
 }
 
 function replayIntents(folders: FolderCache): string[] {

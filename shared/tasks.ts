@@ -145,3 +145,12 @@ export interface PlacedGroup extends StagedGroup {
   /** Folders that files were put into. */
   folders: string[];
 }
+
+/** What became of an item that was not done; or the beginning of the result of one that was. */
+export function stageResult(item: { seq: number }, outcome: Outcome, message: string): StageResult {
+  return { seq: item.seq, outcome, message, checksum: '', masterFacts: '', target: '', bytes: 0 };
+}
+
+export function commitResult(item: { seq: number }, outcome: Outcome, message: string): CommitResult {
+  return { seq: item.seq, outcome, message, backupFacts: '', links: 0 };
+}

@@ -13,11 +13,10 @@ import type { Algorithm, HasherFactory } from './hash.ts';
 import { Entry, factsOf, sameInode } from './listing.ts';
 import { Metadata } from './metadata.ts';
 import { baseName, parentOf } from './paths.ts';
-import { dropIntents, partialFolder, partialName, writeIntents } from './recover.ts';
+import { dropIntents, partialFolder, partialName, replaceAnnounced, Torn, writeIntents } from './recover.ts';
 import { beginLargeCopy, type LargeCopy, RESUMABLE } from './resume.ts';
 import {
   type Dir,
-  exchange,
   flushFilesystem,
   isShared,
   isSparse,
@@ -37,14 +36,16 @@ import {
   symlinkAt,
   unlinkAt,
 } from './syscalls.ts';
-import type {
-  CommitItem,
-  CommitResult,
-  ExpectedItem,
-  Outcome,
-  StageItem,
-  StageResult,
-  TransferSession,
+import {
+  type CommitItem,
+  type CommitResult,
+  commitResult,
+  type ExpectedItem,
+  type Outcome,
+  type StageItem,
+  type StageResult,
+  stageResult,
+  type TransferSession,
 } from './tasks.ts';
 import { type Slot, Trash, trashFolder } from './trash.ts';
 
@@ -272,15 +273,17 @@ export class Transfer {
     const partials = this.begin(folder);
     this.announced.clear();
     const records = this.announce(items.filter((item) => this.needsIntent(item)));
+    let torn = false;
     const results = items.map((item) => {
       this.nextItem(item.path);
       try {
         return this.commitOne(item, partials);
       } catch (error) {
+        torn ||= error instanceof Torn;
         return commitResult(item, 'failed', explain(error));
       }
     });
-    if (records !== undefined) {
+    if (records !== undefined && !torn) {
       this.flush();
       dropIntents(this.session.backup, records);
     }
@@ -373,15 +376,19 @@ export class Transfer {
       const trash = this.trash.slot(item.path);
       if (isShared(old)) this.copyAside(folder, name, trash, old);
       else linkAt(folder, name, trash.dir, trash.name);
-      renameOver(partials, partial, folder, name);
+      try {
+        renameOver(partials, partial, folder, name);
+      } catch (error) {
+        // Still one file under both names: an edit of the live one would change the version.
+        if (statAt(folder, name)?.ino === statAt(trash.dir, trash.name)?.ino) unlinkAt(trash.dir, trash.name);
+        throw error;
+      }
       return;
     }
     this.backups.forget(item.path);
     const trash = this.backups.make(trashFolder(this.session.operation, parentOf(item.path)));
-    const exchanged = this.session.traits.exchange && exchange(partials, partial, folder, name);
-    const [from, at] = exchanged ? [partials, partial] : [folder, name];
-    if (!renameNoReplace(from, at, trash, trashName)) throw new Error('its place in the trash was taken');
-    if (!exchanged) renameOver(partials, partial, folder, name);
+    const staged = { dir: partials, name: partial };
+    replaceAnnounced({ dir: folder, name }, staged, { dir: trash, name: trashName }, this.session.traits.exchange);
   }
 
   /**
@@ -552,12 +559,4 @@ export class Transfer {
       closeSync(fd);
     }
   }
-}
-
-function stageResult(item: { seq: number }, outcome: Outcome, message: string): StageResult {
-  return { seq: item.seq, outcome, message, checksum: '', masterFacts: '', target: '', bytes: 0 };
-}
-
-function commitResult(item: { seq: number }, outcome: Outcome, message: string): CommitResult {
-  return { seq: item.seq, outcome, message, backupFacts: '', links: 0 };
 }

@@ -1,0 +1,63 @@
+/**
+ * Tasks for worker threads are carried out at once, in the thread of the test: no thread has to be started for each of
+ * thousands of small runs, and what happens in them happens in a known order. Import it before the first run.
+ */
+
+import { type Algorithm, hasherFactory } from '../../shared/hash.ts';
+import { ScrubTransfer } from '../../shared/scrub.ts';
+import { type TaskName, WorkerPool, type WorkerSession } from '../../shared/workers.ts';
+
+type Call = (...args: unknown[]) => unknown;
+
+/** Tasks are carried out one by one here: one buffer of this size, which each of them asks for, serves them all. */
+function shareBuffers(): void {
+  const allocate = Buffer.allocUnsafeSlow;
+  const large = allocate(4 * 1024 * 1024);
+  Buffer.allocUnsafeSlow = (size) => (size === large.length ? large : allocate(size));
+}
+
+function wrapWorkers(): void {
+  const pools = new WeakMap<WorkerPool, { transfer: ScrubTransfer; junk: ReadonlySet<string> }>();
+  const copy = <T>(value: T): T => (value === undefined ? value : (JSON.parse(JSON.stringify(value)) as T));
+  const carryOut = async (pool: WorkerPool, task: TaskName, given: unknown[]): Promise<unknown> => {
+    const open = pools.get(pool);
+    if (!open) throw new Error('the pool has no session yet');
+    const args = copy(given);
+    if (task === 'hash') args[2] = await hasherFactory(args[2] as Algorithm);
+    if (task === 'remove') args[1] = (name: string): boolean => open.junk.has(name) || name.startsWith('._');
+    try {
+      return copy((open.transfer[task] as Call).apply(open.transfer, args));
+    } finally {
+      open.transfer.close();
+    }
+  };
+  const hasher = hasherFactory('sha256');
+  const pool = WorkerPool.prototype as unknown as Record<string, unknown>;
+  const opening = new WeakMap<WorkerPool, Promise<void>>();
+  pool['open'] = function (this: WorkerPool, { transfer, algorithm, junk }: WorkerSession) {
+    const begin = async (): Promise<void> => {
+      const newHasher = algorithm === 'sha256' ? await hasher : await hasherFactory(algorithm);
+      const control = { stop: () => false, cancel: () => false, moved: () => {}, holding: () => {} };
+      pools.set(this, { transfer: new ScrubTransfer(transfer, algorithm, newHasher, control), junk: new Set(junk) });
+    };
+    opening.set(this, begin());
+  };
+  pool['run'] = async function (this: WorkerPool, task: TaskName, ...args: unknown[]) {
+    await opening.get(this);
+    return carryOut(this, task, args);
+  };
+  pool['runSomewhere'] = async function (this: WorkerPool, task: TaskName, ...args: unknown[]) {
+    await opening.get(this);
+    return { result: await carryOut(this, task, args), on: 1 };
+  };
+  pool['runOn'] = async function (this: WorkerPool, _on: number, task: TaskName, ...args: unknown[]) {
+    return carryOut(this, task, args);
+  };
+  pool['warm'] = function (this: WorkerPool) {
+    return this;
+  };
+  pool['close'] = async () => {};
+}
+
+shareBuffers();
+wrapWorkers();
