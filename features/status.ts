@@ -14,6 +14,7 @@ import {
   runIfMain,
 } from '../shared/feature.ts';
 import { formatAge, formatCount, plural } from '../shared/format.ts';
+import { countConflicts } from '../shared/inbox.ts';
 import { displayPath } from '../shared/paths.ts';
 import { barLine } from '../shared/progress.ts';
 import { type DriveInfo, panel as drivesPanel, listDrives } from './detect.ts';
@@ -66,7 +67,9 @@ export async function readStatus(ctx: Context): Promise<Status> {
   ]);
   const now = ctx.now();
   const groups: StatusGroup[] = [];
-  for (const group of listed) groups.push({ ...group, ...summarise(await runsOf(group.id, ctx), now) });
+  const waiting = await countConflicts(ctx);
+  for (const group of listed)
+    groups.push({ ...group, ...summarise(await runsOf(group.id, ctx), waiting.get(group.id) ?? 0, now) });
   return { drives, groups, operations, now: now.toISOString() };
 }
 
@@ -111,20 +114,18 @@ async function runsOf(groupId: string, ctx: Context): Promise<Operation[]> {
 
 const isWhole = (run: Operation): boolean => run.target_kind === 'group' && run.subpath === '';
 
-/** A run that was refused or cancelled may not have looked at every path: its count proves nothing. */
-const lookedAtAll = (run: Operation): boolean => run.status === 'completed' || run.files_failed > 0;
-
-function summarise(runs: readonly Operation[], now: Date): Omit<StatusGroup, keyof ListedGroup> {
-  const looked = runs.filter(lookedAtAll);
-  const whole = looked.findIndex(isWhole);
-  const recent = whole < 0 ? looked : looked.slice(0, whole + 1);
+function summarise(
+  runs: readonly Operation[],
+  open_conflicts: number,
+  now: Date,
+): Omit<StatusGroup, keyof ListedGroup> {
   const last_success = runs.find((run) => run.status === 'completed' && isWhole(run))?.end_time ?? null;
   const [last] = runs;
   return {
     last_success,
     days_since_last_success:
       last_success === null ? null : Math.max(0, Math.floor((now.getTime() - Date.parse(last_success)) / 86_400_000)),
-    open_conflicts: Math.max(0, ...recent.map((run) => run.conflicts_detected)),
+    open_conflicts,
     last_run: last ? lastRun(last) : null,
   };
 }
@@ -157,7 +158,7 @@ function groupAdvice(group: StatusGroup): ReturnType<typeof adviceFor> {
     const wait = conflicts === 1 ? '1 conflict waits' : `${plural(conflicts, 'conflict')} wait`;
     advice.push({
       style: 'warn',
-      text: `${wait} in ${name}, untouched on both drives: tandem sync plan ${word(group)}`,
+      text: `${wait} in ${name}, untouched on both drives: tandem conflicts list ${word(group)}`,
     });
   }
   if (days !== null && days < 1) return advice;

@@ -5,8 +5,9 @@
  */
 import { createHash } from 'node:crypto';
 import { closeSync, createReadStream, fstatSync, fsyncSync, readdirSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { createGunzip } from 'node:zlib';
-import { errnoOf, messageOf } from './errors.ts';
+import { errnoOf, messageOf, TandemError } from './errors.ts';
 import { FolderCache } from './folders.ts';
 import { ALGORITHMS } from './hash.ts';
 import { rowChecks } from './listing.ts';
@@ -111,11 +112,35 @@ export function readState(root: Dir): { state: DriveState | null; problem: strin
     const { checksum: _, ...state } = document as DriveState & { checksum: string };
     return { state, problem: null };
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return { state: null, problem: null };
+    if (isAbsent(root, error)) return { state: null, problem: null };
+    const code = errnoOf(error);
+    if (code !== undefined && code !== 'ELOOP' && code !== 'ENOTDIR') throw unreadable(code);
     return { state: null, problem: messageOf(error) };
   } finally {
     folders.clear();
   }
+}
+
+/** That something is not there is proved by the list of its folder: a drive that fails can say so of what is there. */
+function isAbsent(root: Dir, error: unknown): boolean {
+  if (errnoOf(error) !== 'ENOENT') return false;
+  const names = (path: string): string[] => {
+    try {
+      return readdirSync(join(root.path, path));
+    } catch (failure) {
+      if (errnoOf(failure) === 'ENOENT') return [];
+      throw unreadable(errnoOf(failure) ?? messageOf(failure));
+    }
+  };
+  if (names('.tandem').includes('state') && names(FOLDER).includes(STATE)) throw unreadable('ENOENT');
+  return true;
+}
+
+/** A drive that cannot be read proves nothing about its past: the run ends before it draws a conclusion. */
+function unreadable(code: string): TandemError {
+  return new TandemError('failed', `${FOLDER}/${STATE} on a drive of this group cannot be read (${code}).`, {
+    hint: `Check the drive and repeat. If it stays so, remove the folder ${FOLDER} on it: the next run is then a careful one.`,
+  });
 }
 
 /** Replaces `state.json` in one step; on the medium when this returns. Files that it does not name are removed. */

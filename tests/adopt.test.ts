@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { resolveConflicts } from '../features/conflicts.ts';
 import { findDrive, listDrives, readSignature } from '../features/detect.ts';
 import { getGroup, listGroups, setGroupOptions, updateGroup } from '../features/groups.ts';
 import { adoptGroup, looksReformatted, replaceDrive, swapRoles } from '../features/handover.ts';
@@ -64,24 +65,23 @@ test('a second computer adopts the group with its name and options, signs nothin
 test('adopting takes the open conflicts along', () =>
   withPair({ master: { a: '1' } }, async (pair) => {
     await pair.sync();
+    edit(pair.master, { a: 'on the Master' });
+    edit(pair.backup, { a: 'and on the Backup' });
+    assert.is((await pair.sync()).conflicts_detected, 1);
     const db = await pair.ctx.db();
-    await db.run(`INSERT INTO conflicts (pair_id, group_id, path, conflict_type, reason, entry, master_facts, detected_at)
-      SELECT id, group_id, 'a', 'modified_both', 'changed on both sides', 'f', NULL, '2026-01-01T00:00:00.000Z' FROM pairs`);
+    const waiting = 'SELECT path, conflict_type, reason, detected_at FROM conflicts';
+    const [conflict] = await db.all(waiting);
+    assert.is(conflict?.['path'], 'a');
+    // Its date is kept, so it must differ from that of a conflict that is found anew.
+    await db.run("UPDATE conflicts SET detected_at = '2026-01-01T00:00:00.000Z'");
+    edit(pair.master, { other: 'x' });
     await pair.sync();
     await withNewComputer(pair, async (other) => {
       await adoptGroup('MASTER', 'Ours', other);
       await syncToBackup('Ours', {}, other);
-      const rows = await (await other.db()).all('SELECT path, conflict_type, reason, detected_at FROM conflicts');
-      assert.equal(rows, [
-        {
-          path: 'a',
-          conflict_type: 'modified_both',
-          reason: 'changed on both sides',
-          detected_at: '2026-01-01T00:00:00.000Z',
-        },
-      ]);
-      await (await other.db()).run('DELETE FROM conflicts');
-      await syncToBackup('Ours', {}, other);
+      const rows = await (await other.db()).all(waiting);
+      assert.equal(rows, [{ ...conflict, detected_at: '2026-01-01T00:00:00.000Z' }]);
+      await resolveConflicts('Ours', { a: 'keep_master' }, other);
     });
     await pair.sync();
     assert.equal(await db.all('SELECT path FROM conflicts'), []);

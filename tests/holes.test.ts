@@ -175,8 +175,10 @@ test('the clock leaps to 2040 and back: nothing is deleted, nothing is doubted f
     edit(pair.master, { a: 'third' });
     assert.is((await pair.sync(TRASH)).files_copied, 1);
     assert.equal(
-      versionsOf(pair.backup).map(([, content]) => content),
-      ['first', 'second'].sort(),
+      versionsOf(pair.backup)
+        .map(([, content]) => content)
+        .sort(),
+      ['first', 'second'],
     );
     assert.equal(treeOf(pair.backup), treeOf(pair.master));
   });

@@ -1,13 +1,20 @@
 /** The launcher's code cache: it makes a start faster, and nothing that happens to it makes one fail. */
+import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { VERSION } from '../shared/feature.ts';
-import { sandbox } from './helpers/cli.ts';
+import { REPOSITORY, sandbox } from './helpers/cli.ts';
 
 const test = suite('launcher');
+
+// The bundle is run only while it is made of the sources that are here.
+test.before(() => {
+  const { status, stderr } = spawnSync(process.execPath, [join(REPOSITORY, 'tui', 'build.mjs')], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(stderr);
+});
 
 async function withCache(work: (home: string, folder: string, start: () => Promise<void>) => Promise<void>) {
   const home = mkdtempSync(join(tmpdir(), 'tandem-cache-'));

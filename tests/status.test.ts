@@ -6,11 +6,12 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addVirtualDrive, findDrive, listDrives } from '../features/detect.ts';
 import { createGroup } from '../features/groups.ts';
-import { completeOperation, type OperationResult, startOperation } from '../features/history.ts';
+import { completeOperation, ensurePair, type OperationResult, startOperation } from '../features/history.ts';
 import { adviceFor, panel, readStatus, type Status } from '../features/status.ts';
 import { syncToBackup } from '../features/sync.ts';
 import { type Context, createContext } from '../shared/context.ts';
 import type { TandemEvent } from '../shared/events.ts';
+import { removeConflicts, writeConflicts } from '../shared/inbox.ts';
 import { REPOSITORY, type Sandbox, sandbox } from './helpers/cli.ts';
 import { world } from './helpers/world.ts';
 
@@ -191,29 +192,40 @@ test('only a completed sync of the whole group counts as the last good one', asy
 test('more runs of folders than one page of the journal do not hide the last good sync', async () => {
   await withPlace(async ({ ctx }) => {
     const id = await pair(ctx);
-    await recorded(id, { conflicts_detected: 2 }, ctx);
+    await recorded(id, {}, ctx);
     for (let count = 0; count < 60; count += 1) await recorded(id, { subpath: 'Wedding' }, ctx);
     const group = only(await readStatus(ctx));
     assert.is(group.days_since_last_success, 0);
-    assert.is(group.open_conflicts, 2, 'a folder without conflicts says nothing of the rest');
   });
 });
 
-test('conflicts are those of the newest run that looked at everything', async () => {
+/** Puts conflicts into the inbox of a group; returns the number of its pair. */
+async function waitFor(groupId: string, paths: readonly string[], ctx: Context): Promise<number> {
+  const pairId = await ensurePair(groupId, 'one', 'two', ctx);
+  const entry = {
+    conflict_type: 'modified_both',
+    reason: 'r',
+    entry: 'f',
+    master_facts: null,
+    backup_facts: null,
+  } as const;
+  const entries = paths.map((path) => ({ path, ...entry }));
+  await writeConflicts(pairId, groupId, null, entries, ctx);
+  return pairId;
+}
+
+test('conflicts are those that wait in the inbox, whatever the last runs said', async () => {
   await withPlace(async ({ ctx }) => {
     const id = await pair(ctx);
     const open = async (): Promise<number> => only(await readStatus(ctx)).open_conflicts;
     await recorded(id, { conflicts_detected: 3 }, ctx);
-    assert.is(await open(), 3);
-    await recorded(id, { status: 'failed', reason: 'A guard refused.' }, ctx);
-    await recorded(id, { status: 'cancelled' }, ctx);
-    assert.is(await open(), 3, 'a run that saw nothing cannot close them');
-    await recorded(id, { subpath: 'Wedding', conflicts_detected: 5 }, ctx);
-    assert.is(await open(), 5);
-    await recorded(id, { status: 'failed', files_failed: 1, conflicts_detected: 1 }, ctx);
-    assert.is(await open(), 1);
+    assert.is(await open(), 0);
+    const pairId = await waitFor(id, ['a', 'b'], ctx);
+    assert.is(await open(), 2);
+    assert.match(texts(await readStatus(ctx)), /2 conflicts wait in Archive, .*tandem conflicts list/);
+    await removeConflicts(pairId, ['a'], ctx);
     assert.match(texts(await readStatus(ctx)), /1 conflict waits in Archive/);
-    await recorded(id, {}, ctx);
+    await removeConflicts(pairId, ['b'], ctx);
     assert.is(await open(), 0);
   });
 });
@@ -294,7 +306,7 @@ test('hostile labels, names and reasons reach neither the terminal nor a pasted 
     assert.ok(master && backup);
     const { group } = await createGroup({ name: "-rf $(reboot) 'x'", master, backup }, ctx);
     await recorded(group.id, { status: 'failed', reason: 'gone\r\u001b[1A\nerror', files_failed: 1 }, ctx);
-    await recorded(group.id, { conflicts_detected: 1 }, ctx);
+    await waitFor(group.id, ['n\nl'], ctx);
     await recorded(group.id, { status: 'failed', reason: 'gone\r\u001b[1A\nerror' }, ctx);
     renameSync(box.backup, `${box.backup}.away`);
     const { stdout, code } = await box.run(['status']);
@@ -303,7 +315,7 @@ test('hostile labels, names and reasons reach neither the terminal nor a pasted 
     assert.not.match(stdout, /[\u0000-\u0009\u000b-\u001f\u202e]/);
     assert.not.match(stdout, /^(MASTER|error)/m);
     assert.not.match(stdout, /tandem sync \w+ -rf/);
-    assert.match(stdout, `tandem sync plan ${group.id.slice(0, 8)}`);
+    assert.match(stdout, `tandem conflicts list ${group.id.slice(0, 8)}`);
   });
 });
 
