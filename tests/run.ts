@@ -3,7 +3,7 @@
  * count that cannot be green by accident: whatever keeps a test from running, or leaves a drive mounted, is a failure.
  * The last line is `N passed, N failed`, with `, N skipped` when something could not run here.
  *
- * TANDEM_TEST_TIMEOUT: seconds per file (180). TANDEM_TEST_JOBS: files at a time (2, or 3 on four cores and more).
+ * TANDEM_TEST_TIMEOUT: seconds per file (400). TANDEM_TEST_JOBS: files at a time (2, or 3 on four cores and more).
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
@@ -226,7 +226,7 @@ if (isMain()) {
     filters: words.filter((word) => !word.startsWith('-')),
     verbose,
     jobs: Number(process.env['TANDEM_TEST_JOBS']) || (cpus().length >= 4 ? 3 : 2),
-    timeout: (Number(process.env['TANDEM_TEST_TIMEOUT']) || 180) * 1000,
+    timeout: (Number(process.env['TANDEM_TEST_TIMEOUT']) || 400) * 1000,
     strict: process.env['CI'] === 'true' && process.getuid?.() === 0,
     write: (text) => void process.stdout.write(text),
   });
