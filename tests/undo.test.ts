@@ -196,7 +196,8 @@ test('kill -9 in an undo: every path holds one of its contents, nothing is lost,
     edit(pair.master, Object.fromEntries(names.map((name) => [name, `old ${name}`])));
     await pair.sync();
     edit(pair.master, Object.fromEntries(names.map((name) => [name, `newer ${name}`])));
-    const second = await pair.sync();
+    // All of it is meant to change.
+    const second = await pair.sync({}, pair.context({ force: ['mass-change'] }));
     const program = [join(REPOSITORY, 'tui', 'tandem.mjs'), 'restore', 'undo', second.operation_id];
     const env = { ...process.env, TANDEM_CONFIG: pair.box.config, TANDEM_DATA: pair.box.data };
     const child = spawn(process.execPath, program, { env, stdio: 'ignore', detached: true });
