@@ -9,6 +9,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Ignore } from 'ignore';
+import { withTheirSets } from '../shared/camera-sets.ts';
 import type { Context } from '../shared/context.ts';
 import { EXIT, type ExitCode, errnoOf, TandemError } from '../shared/errors.ts';
 import {
@@ -213,24 +214,32 @@ function keepNamed(text: string): Keep | 'skip' {
 }
 
 /** The paths that the words of a command line mean, among those that wait. */
-function chosen(waiting: readonly Conflict[], words: readonly string[], all: boolean, group: string): string[] {
-  if (all) return waiting.map(({ path }) => path);
+function chosen(
+  waiting: readonly Conflict[],
+  words: readonly string[],
+  options: { all: boolean; only: boolean },
+  group: string,
+): string[] {
+  if (options.all) return waiting.map(({ path }) => path);
   if (words.length === 0)
     throw new TandemError('usage', 'No conflict was named.', {
       hint: 'Name paths or patterns, or give --all; `tandem conflicts list` shows what waits.',
     });
   const ignore = createRequire(import.meta.url)('ignore') as () => Ignore;
+  const every = waiting.map(({ path }) => path);
   const found = words.flatMap((word) => {
     const path = word.replace(/\/+$/, '');
-    const below = waiting.filter((one) => one.path === path || isInside(one.path, path));
+    const named = waiting.filter((one) => one.path === path);
+    const below = named.length > 0 ? named : waiting.filter((one) => isInside(one.path, path));
     const pattern = ignore().add(word);
     const matching = below.length > 0 ? below : waiting.filter((one) => pattern.ignores(one.path));
-    if (matching.length > 0) return matching;
+    if (named.length > 0 && !options.only) return [...withTheirSets([path], every)];
+    if (matching.length > 0) return matching.map((one) => one.path);
     throw new TandemError('not_found', `'${displayPath(word)}' is no open conflict of '${displayPath(group)}'.`, {
       hint: `\`tandem conflicts list ${displayPath(group)}\` shows what waits.`,
     });
   });
-  return [...new Set(found.map(({ path }) => path))];
+  return [...new Set(found)];
 }
 
 /** One side, or for each path what the user answers. */
@@ -382,6 +391,7 @@ export const command = defineCommand({
           choices: KEEPS,
         },
         { flags: '--all', description: 'every conflict of the group' },
+        { flags: '--only', description: 'the named files alone, without what belongs to the same shot' },
         { flags: '-n, --dry-run', description: 'show what would be done; write nothing at all' },
         ...lockOptions,
       ],
@@ -424,7 +434,7 @@ async function resolveCommand(args: Values, options: Values, ctx: Context): Prom
   const group = args['target'] as string;
   const waiting = await listConflicts(group, undefined, ctx);
   const words = (args['paths'] as string[] | undefined) ?? [];
-  const paths = chosen(waiting, words, options['all'] === true, group);
+  const paths = chosen(waiting, words, { all: options['all'] === true, only: options['only'] === true }, group);
   const keep = await decisions(waiting, paths, options['keep'] as string | undefined, ctx);
   if (keep.size === 0)
     return { json: null, text: () => 'Nothing was decided, nothing was changed.', exitCode: EXIT.conflicts };

@@ -2,6 +2,7 @@
  * What a restore would do: which paths there are to bring back, and what stands where they belong. It makes the plan that a
  * sync makes, so the same engine carries it out. Reads only.
  */
+import { withTheirSets } from '../shared/camera-sets.ts';
 import type { Context } from '../shared/context.ts';
 import { formatBytes } from '../shared/format.ts';
 import { Entry } from '../shared/listing.ts';
@@ -17,15 +18,18 @@ export interface Recall {
   moment: Moment;
   /** Paths or patterns; none: everything. */
   paths: readonly string[];
+  /** Named files alone, without what belongs to the same shot. */
+  only: boolean;
   options: Partial<SyncOptions>;
   operation: string;
 }
 
 /** @param view the drive that is read as its Master, the one that is written to as its Backup. */
 export async function recall(view: OpenPair, wanted: Recall, ctx: Context): Promise<Plan> {
-  const { moment, paths, operation } = wanted;
+  const { moment, operation } = wanted;
   const options = syncOptions(view.group, wanted.options);
   const all = await itemsAt(view.master, traitsOf(view.master, view.masterDrive), moment, ctx);
+  const paths = wanted.only ? wanted.paths : widened(wanted.paths, all);
   const chosen = chooseItems(all, paths);
   const plan = emptyPlan(view, options, ctx);
   const there = standing(
@@ -52,10 +56,13 @@ export async function recall(view: OpenPair, wanted: Recall, ctx: Context): Prom
 
 // --- internal ---
 
-/**
- * The items that the paths name, with all that is below and the folders above them, parents first. A path list is widened
- * here, and nowhere else, to whatever belongs together.
- */
+/** A file that is named brings along what belongs to the same shot; folders and patterns mean what they say. */
+function widened(paths: readonly string[], all: ReadonlyMap<string, Item>): string[] {
+  const isFile = (text: string): boolean => all.get(relPath(text))?.entry.kind === 'f';
+  return paths.flatMap((text) => (isFile(text) ? [...withTheirSets([relPath(text)], all.keys())] : [text]));
+}
+
+/** The items that the paths name, with all that is below and the folders above them, parents first. */
 function chooseItems(all: ReadonlyMap<string, Item>, paths: readonly string[]): Item[] {
   const matches = paths.map((text) => matcher(text, all));
   const wanted = new Set<string>();

@@ -36,6 +36,8 @@ export { planUndo, undoOperation } from './undo.ts';
 export interface RestoreFlags extends RunFlags {
   /** Paths from the drive's root, or patterns (`*`, `**`, `?`); each with what is below it. None: everything. */
   paths?: readonly string[];
+  /** Named files alone, without what belongs to the same shot (RAW, sidecar, sound, proxy). */
+  only?: boolean;
   /** Folder to restore into, under the paths that the files have on the drive; else the Master. */
   to?: string;
   /** Drive that is read; the Backup unless told otherwise. */
@@ -53,7 +55,7 @@ export async function restoreFromBackup(target: string, flags: RestoreFlags, ctx
     if (view !== pair) views.push(view);
     const plan = await recall(
       view,
-      { moment, paths: flags.paths ?? [], options: flags.options ?? {}, operation },
+      { moment, paths: flags.paths ?? [], only: flags.only === true, options: flags.options ?? {}, operation },
       running,
     );
     assertGuards(plan, ctx);
@@ -69,11 +71,11 @@ export async function restoreFromBackup(target: string, flags: RestoreFlags, ctx
 /** What `restoreFromBackup` would do; writes nothing anywhere. */
 export async function planRestore(target: string, flags: RestoreFlags, ctx: Context): Promise<Plan> {
   const { origin, viewOf, moment } = await prepareRestore(target, flags, ctx);
-  const { to, paths = [], options = {} } = flags;
+  const { to, paths = [], only = false, options = {} } = flags;
   const pair = to === undefined ? await openPair(origin.group, ctx, true) : openFolderPair(origin, to, true);
   const view = viewOf(pair);
   try {
-    return await recall(view, { moment, paths, options, operation: 'plan' }, ctx);
+    return await recall(view, { moment, paths, only, options, operation: 'plan' }, ctx);
   } finally {
     if (view !== pair) await view.close();
     await pair.close();
@@ -279,6 +281,7 @@ function flagsOf(values: Values): RestoreFlags {
   return {
     ...lockFlags(values),
     options,
+    only: values['only'] === true,
     ...(values['to'] === undefined ? {} : { to: values['to'] }),
     ...(values['from'] === undefined ? {} : { from: values['from'] }),
     ...(values['version'] === undefined ? {} : { version: values['version'] }),
@@ -352,6 +355,7 @@ export const command = defineCommand({
           flags: '--version <version>',
           description: 'what an operation replaced, or the state of a date (2026-03-01)',
         },
+        { flags: '--only', description: 'the named files alone, without what belongs to the same shot' },
         { flags: '-n, --dry-run', description: 'show what would be done; write nothing at all' },
         { flags: '--verify <level>', description: 'read back what was written', choices: ['none', 'size', 'checksum'] },
         { flags: '--checksum', description: 'compare contents instead of size and time' },

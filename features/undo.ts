@@ -27,6 +27,7 @@ import {
   type FileAction,
   getOperation,
   type Operation,
+  operationFiles,
   pathsChangedAfter,
   recordActions,
 } from './history.ts';
@@ -124,7 +125,21 @@ async function planBoth(pair: OpenPair, operation: Operation, ctx: Context): Pro
     const changes = await changesOf(pair, side, operation, ctx);
     if (changes.length > 0) plans.push(await new Planner(pair, side, operation, changes, ctx).plan());
   }
+  const renamed = await renames(operation, ctx);
+  if (renamed.length === 0) return plans;
+  const backup = plans.find(({ side }) => side === 'backup');
+  if (backup) backup.refused.push(...renamed);
+  else plans.push({ side: 'backup', away: [], folders: [], back: [], metadata: [], refused: renamed });
   return plans;
+}
+
+/** A rename put nothing aside, so there is no version to put back; saying so is better than to leave it out. */
+async function renames({ id }: Operation, ctx: Context): Promise<Problem[]> {
+  const done = (await operationFiles(id, ctx)).filter(({ action, status }) => action === 'move' && status === 'done');
+  return done.map(({ path, message = '' }) => ({
+    path,
+    message: `not undone: it was only renamed (${message}); rename it back on the Master`,
+  }));
 }
 
 async function changesOf(pair: OpenPair, side: DriveSide, operation: Operation, ctx: Context): Promise<Change[]> {

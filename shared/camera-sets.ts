@@ -38,6 +38,22 @@ export function setOf(path: string, names: readonly string[]): string[] {
     .map((name) => joinPath(folder, name));
 }
 
+/** The chosen paths, each followed by those of `all` that belong together with it. */
+export function withTheirSets(chosen: Iterable<string>, all: Iterable<string>): Set<string> {
+  const folders = new Map<string, string[]>();
+  for (const path of all) {
+    const names = folders.get(parentOf(path));
+    if (names) names.push(baseName(path));
+    else folders.set(parentOf(path), [baseName(path)]);
+  }
+  const wide = new Set<string>();
+  for (const path of chosen) {
+    wide.add(path);
+    for (const one of setOf(path, folders.get(parentOf(path)) ?? [])) wide.add(one);
+  }
+  return wide;
+}
+
 /** Whether two paths beside each other are plainly of one set: a cut between them would part it. */
 export function areOneSet(a: string, b: string): boolean {
   if (parentOf(a) !== parentOf(b)) return false;

@@ -141,12 +141,18 @@ function changeTriggers(kind: string, table: string, path: string, columns: read
   // Not INSERT OR REPLACE: the conflict clause of the statement that fired the trigger would override it.
   const note = (row: 'new' | 'old'): string => `DELETE FROM state_changes
       WHERE pair_id = ${row}.pair_id AND kind = '${kind}' AND path = ${row}.${path};
-    INSERT INTO state_changes (pair_id, kind, path)
-      SELECT ${row}.pair_id, '${kind}', ${row}.${path}
-      WHERE (SELECT generation FROM pairs WHERE id = ${row}.pair_id) <> '';`;
+    INSERT INTO state_changes (pair_id, kind, path) VALUES (${row}.pair_id, '${kind}', ${row}.${path});`;
+  const carried = (row: 'new' | 'old'): string => `(SELECT generation FROM pairs WHERE id = ${row}.pair_id) <> ''`;
+  const trigger = (name: string, event: string, when: string, body: string): string =>
+    `CREATE TRIGGER ${table}_${name} AFTER ${event} ON ${table} WHEN ${when} BEGIN ${body} END`;
   return [
-    `CREATE TRIGGER ${table}_added AFTER INSERT ON ${table} BEGIN ${note('new')} END`,
-    `CREATE TRIGGER ${table}_removed AFTER DELETE ON ${table} BEGIN ${note('old')} END`,
-    `CREATE TRIGGER ${table}_changed AFTER UPDATE OF ${columns.join(', ')} ON ${table} BEGIN ${note('old')} ${note('new')} END`,
+    trigger('added', 'INSERT', carried('new'), note('new')),
+    trigger('removed', 'DELETE', carried('old'), note('old')),
+    trigger(
+      'changed',
+      `UPDATE OF ${columns.join(', ')}`,
+      `${carried('old')} OR ${carried('new')}`,
+      `${note('old')} ${note('new')}`,
+    ),
   ];
 }

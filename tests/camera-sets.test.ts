@@ -2,7 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { groupBySize } from '../shared/batches.ts';
-import { areOneSet, setOf } from '../shared/camera-sets.ts';
+import { areOneSet, setOf, withTheirSets } from '../shared/camera-sets.ts';
 
 const test = suite('camera sets');
 
@@ -75,6 +75,12 @@ test('the root has sets too, and a set never reaches into another folder', () =>
   assert.not.ok(areOneSet('d/a.cr3', 'e/a.xmp'));
   assert.not.ok(areOneSet('d/a.cr3', 'd/b.cr3'));
   assert.not.ok(areOneSet('d/a.txt', 'd/a.pdf'));
+});
+
+test('a choice is widened to what belongs to the same shot, and to nothing else', () => {
+  const all = ['d/a.cr3', 'd/a.xmp', 'd/b.cr3', 'e/a.xmp', 'a.xmp', 'd/notes.txt'];
+  assert.equal([...withTheirSets(['d/a.xmp'], all)], ['d/a.xmp', 'd/a.cr3']);
+  assert.equal([...withTheirSets(['d/notes.txt', 'e/a.xmp'], all)], ['d/notes.txt', 'e/a.xmp']);
 });
 
 test('a group that is full takes the rest of its last shot along, and nothing more', () => {

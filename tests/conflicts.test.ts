@@ -397,6 +397,29 @@ driveTest(test, 'on real drives: both edited while apart, three resolutions', DR
   });
 });
 
+test('what belongs to one shot is resolved together, unless only the named file is meant', async () => {
+  const start = { 'I1.CR3': 'old', 'I1.xmp': 'old', 'I2.xmp': 'old' };
+  const all = (content: string) => (root: string) => {
+    for (const name of Object.keys(start)) write(name, content, 200)(root);
+  };
+  await apart(start, nothing, all('bb'), async (pair) => {
+    await pair.sync();
+    await pair.box.run(['conflicts', 'resolve', 'Archive', 'I1.CR3', '--keep', 'backup', '--only']);
+    assert.equal(
+      (await types(pair)).map(([path]) => path),
+      ['I1.xmp', 'I2.xmp'],
+    );
+    for (const name of Object.keys(start)) write(name, 'ccc', 300)(pair.backup);
+    await pair.sync();
+    await pair.box.run(['conflicts', 'resolve', 'Archive', 'I1.xmp', '--keep', 'backup']);
+    assert.equal(
+      (await types(pair)).map(([path]) => path),
+      ['I2.xmp'],
+    );
+    assert.equal([read(pair.master, 'I1.CR3'), read(pair.master, 'I1.xmp')], ['ccc', 'ccc']);
+  });
+});
+
 test('a drive that is pulled in the middle leaves the conflict waiting', async () => {
   await apart({ a: 'old' }, write('a', 'M', 500), write('a', 'bb', 200), async (pair) => {
     await pair.sync();

@@ -303,12 +303,15 @@ test('reads beside another process that opens, writes, checkpoints and closes al
       writer.kill('SIGKILL');
       await once(writer, 'exit');
       const before = snapshot(dir);
+      // A log that is nothing but its header of 32 bytes may go with the reader; it holds no change.
+      const held = (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 32;
       const file = databaseFile(path);
       const row = await (await file.read())?.get<{ n: number; top: number }>(
         'SELECT count(*) AS n, max(id) AS top FROM pairs',
       );
       await file.close();
-      assert.equal(snapshot(dir), before);
+      if (held) assert.equal(snapshot(dir), before);
+      else assert.is(snapshot(dir)['tandem.db'], before['tandem.db']);
       assert.is(row?.n, row?.top);
       assert.ok((row?.n ?? 0) >= last);
     } finally {
