@@ -208,6 +208,34 @@ test('renames are not taken back, and the undo says so of each; the rest is undo
   });
 });
 
+test('new work in a folder that was undone is copied; what was undone in it waits', async () => {
+  await withPair({ master: { keep: 'k' } }, async (pair) => {
+    await pair.sync();
+    edit(pair.master, { 'new/a': 'a', file: 'was a file' });
+    const run = await pair.sync();
+    await undoOperation(run.operation_id, {}, pair.ctx);
+    assert.not(existsSync(join(pair.backup, 'new')));
+    edit(pair.master, { 'new/b': 'b' });
+    const next = await pair.sync();
+    assert.equal([next.status, next.files_copied, next.problems], ['completed', 1, []]);
+    assert.equal([existsSync(join(pair.backup, 'new/a')), existsSync(join(pair.backup, 'new/b'))], [false, true]);
+  });
+});
+
+test('where an undone file stays, a folder that was to take its place waits with all it holds', async () => {
+  await withPair({ master: { x: 'first' } }, async (pair) => {
+    await pair.sync();
+    edit(pair.master, { x: 'second' });
+    const run = await pair.sync();
+    await undoOperation(run.operation_id, {}, pair.ctx);
+    rmSync(join(pair.master, 'x'));
+    edit(pair.master, { 'x/y': 'below' });
+    const next = await pair.sync();
+    assert.equal([next.status, next.files_copied, next.problems], ['completed', 0, []]);
+    assert.is(readFileSync(join(pair.backup, 'x'), 'utf8'), 'first');
+  });
+});
+
 test('kill -9 in an undo: every path holds one of its contents, nothing is lost, no run takes it back', async () => {
   await withPair({}, async (pair) => {
     const names = Array.from({ length: 1500 }, (_, n) => `F${n % 10}/${n}.txt`);

@@ -3,6 +3,7 @@
  * back. `MODEL` lists the operations with their weights; each knows how to make its own random step and how to carry it
  * out. After each run `Life` compares what stands on the drives with what it knows must be there.
  */
+
 import {
   type BigIntStats,
   chmodSync,
@@ -20,7 +21,13 @@ import {
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
+import { listConflicts } from '../../features/conflicts.ts';
+import { listOperations } from '../../features/history.ts';
+import type { Keep } from '../../features/resolution.ts';
+import { undoOperation } from '../../features/restore.ts';
+import { resolvePaths } from '../../features/settle.ts';
 import type { RunFlags, SyncResult } from '../../features/sync.ts';
+import type { Context } from '../../shared/context.ts';
 import { errnoOf, TandemError } from '../../shared/errors.ts';
 import { isInside } from '../../shared/paths.ts';
 import { recoverDrive } from '../../shared/recover.ts';
@@ -240,6 +247,39 @@ export class Life {
     this.learn(after, true, '');
   }
 
+  /** Settles some of what waits: each drive keeps all that it held, live or as a version, and nothing else moves. */
+  async resolve(keep: Keep, some: number, mischief: Accident): Promise<void> {
+    const waiting = await listConflicts('Archive', undefined, this.pair.ctx);
+    const chosen = waiting.filter((_, index) => ((some >> (index % 8)) & 1) === 1).map(({ path }) => path);
+    if (chosen.length === 0) return;
+    const choice = new Map(chosen.map((path) => [path, keep]));
+    await this.both(mischief, (ctx) => resolvePaths('Archive', { keep: choice }, ctx));
+  }
+
+  /** Undoes the last operation that changed anything. */
+  async undo(mischief: Accident): Promise<void> {
+    const ended = (await listOperations({ limit: 10 }, this.pair.ctx)).filter(({ status }) => status === 'completed');
+    const last = ended.find((one) => one.files_copied + one.files_deleted > 0);
+    if (last) await this.both(mischief, (ctx) => undoOperation(last.uuid, {}, ctx));
+  }
+
+  /** Work that may change both drives. */
+  private async both(mischief: Accident, work: (ctx: Context) => Promise<unknown>): Promise<void> {
+    const before = this.look();
+    const outcome = await under(mischief(this.last), () => work(mortal(this.pair.ctx)));
+    this.killed = outcome.struck;
+    this.orphanLocks();
+    const after = this.look();
+    for (const side of ['master', 'backup'] as const) {
+      const kept = new Set([...after[side].tree.values(), ...after[side].trash.values()]);
+      for (const [path, entry] of [...before[side].tree, ...before[side].trash])
+        if (entry !== 'd' && !kept.has(entry) && !this.isStaged(entry, outcome.struck, side))
+          assert.unreachable(`${JSON.stringify(entry)}, once at ${path}, is gone from the ${side} without a version`);
+    }
+    if (!outcome.struck && outcome.error !== undefined && !(outcome.error instanceof TandemError)) throw outcome.error;
+    this.learn(after, true, '');
+  }
+
   /** Writes nothing at all. */
   async dryRun(run: Run): Promise<void> {
     if (this.away.size > 0) return;
@@ -302,9 +342,9 @@ export class Life {
    * Between two renames on a drive without exchange, what stood at a path is in the trash or in a partial, and an intent
    * record says so: the next run puts it right before it looks at anything.
    */
-  private isStaged(entry: string, struck: boolean): boolean {
+  private isStaged(entry: string, struck: boolean, side: Side = 'backup'): boolean {
     if (!struck) return false;
-    const own = join(this.rootOf('backup'), '.tandem');
+    const own = join(this.rootOf(side), '.tandem');
     const intents = treeOf(join(own, 'intent'));
     return (
       intents.size > 0 &&
@@ -463,6 +503,7 @@ const run = fc.record<Run>({
   checksum: fc.oneof({ weight: 5, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
   path: fc.oneof({ weight: 6, arbitrary: fc.constant('') }, { weight: 1, arbitrary: name }),
 });
+const keep = fc.constantFrom<Keep>('master', 'backup', 'both', 'newest', 'largest');
 const errno = fc.constantFrom<Errno>('EIO', 'ENOSPC', 'EACCES', 'EROFS', 'ENOENT');
 /** Where in a run something happens, as a share of its length. */
 const moment = fc.noBias(fc.nat(999)).map((thousandth) => thousandth / 1000);
@@ -538,6 +579,24 @@ export const MODEL: readonly Operation[] = [
       busy(life, work);
       return life.run(run, ({ calls }) => ({ kind: 'fail', at: place(moment, calls), code, forever }));
     },
+  ),
+  operation('resolve', 3, fc.record({ keep, some: fc.integer({ min: 1, max: 255 }) }), (life, { keep, some }) =>
+    life.resolve(keep, some, quiet),
+  ),
+  operation(
+    'fault in a resolution',
+    2,
+    fc.record({ keep, some: fc.integer({ min: 1, max: 255 }), moment, kill: fc.boolean(), code: errno }),
+    (life, { keep, some, moment, kill, code }) =>
+      life.resolve(keep, some, ({ calls, changes }) =>
+        kill
+          ? { kind: 'kill', at: place(moment, changes) }
+          : { kind: 'fail', at: place(moment, calls), code, forever: false },
+      ),
+  ),
+  operation('undo', 1, fc.constant(null), (life) => life.undo(quiet)),
+  operation('killed undo', 1, moment, (life, share) =>
+    life.undo(({ changes }) => ({ kind: 'kill', at: place(share, changes) })),
   ),
   operation('unplug', 1, side, (life, which) => life.unplug(which)),
   operation('replug', 2, side, (life, which) => life.replug(which)),
