@@ -316,7 +316,7 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
   plan.settled = noLonger(inputs.waiting, plan.actions, found, rules.frozen);
 }
 
-type Checksums = Map<string, { master?: string; backup?: string }>;
+type Checksums = Map<string, { master?: string; backup?: string; algorithm?: string }>;
 
 /** What was only renamed; undefined: nothing was. */
 async function settleMoves(
@@ -454,16 +454,19 @@ async function readContents(
   await Promise.all(
     groupNeeds(needs).map(async (group) => {
       const first = group[0] as Need;
+      const algorithm = (first.algorithm ?? options.checksum_algorithm) as Algorithm;
       const results = await pool.run(
         'hash',
         first.side,
         group.map(({ path, facts }) => ({ path, facts })),
-        (first.algorithm ?? options.checksum_algorithm) as Algorithm,
+        algorithm,
       );
       ctx.signal.throwIfAborted();
       results.forEach(({ checksum, message, path }, index) => {
         const { key, side } = group[index] as Need;
-        evidence.set(key, { ...evidence.get(key), [side]: checksum });
+        // Checksums of two algorithms say nothing about each other.
+        const known = evidence.get(key);
+        evidence.set(key, { ...(known?.algorithm === algorithm ? known : {}), [side]: checksum, algorithm });
         if (message !== '')
           problems.push({
             path,
@@ -493,10 +496,10 @@ function groupNeeds(needs: readonly Need[]): Need[][] {
 
 /** Checksums that were read to decide are worth keeping with the record. */
 function recordEvidence(action: Action, evidence: Evidence, key: string, options: SyncOptions): void {
-  const read = evidence.get(key)?.master ?? '';
+  const { master: read = '', algorithm = options.checksum_algorithm } = evidence.get(key) ?? {};
   if (action.kind !== 'adopt' && action.kind !== 'meta') return;
   if (action.checksum === undefined && read !== '') action.checksum = read;
-  if (action.checksum !== undefined) action.checksum_algorithm ??= options.checksum_algorithm;
+  if (action.checksum !== undefined) action.checksum_algorithm ??= algorithm;
 }
 
 /** What the Backup cannot hold is found before the first byte is written; a folder takes what is in it along. */

@@ -113,7 +113,7 @@ export interface Need {
 }
 
 /** Checksums read on request, by key. An empty text: the file could not be read, so its path stays as it is. */
-export type Evidence = ReadonlyMap<string, { master?: string; backup?: string }>;
+export type Evidence = ReadonlyMap<string, { master?: string; backup?: string; algorithm?: string }>;
 
 export interface Reconciled {
   /** Parents before children. */

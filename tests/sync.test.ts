@@ -1,5 +1,7 @@
 /** What a sync does and leaves alone, on virtual drives: through the exported functions, and through the real program. */
+
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -634,6 +636,21 @@ test('a file written in the very moment of the copy is looked at again, also und
       (await pair.rows()).every(({ doubt }) => doubt === ''),
       'and believed once it was',
     );
+  });
+});
+
+test('a checksum is recorded under the algorithm that it was read with, also when the option changed since', async () => {
+  await withPair({ master: { a: 'first', b: 'first' } }, async (pair) => {
+    await clean(pair);
+    const options = { checksum_algorithm: 'blake2b512' as const };
+    for (const root of [pair.master, pair.backup])
+      edit(root, { a: { content: 'other', mtime: 1.7e9 }, b: { content: 'first', mtime: 1.6e9 } });
+    await clean(pair, { options });
+    for (const { path, checksum, checksum_algorithm } of await pair.rows()) {
+      const content = readFileSync(join(pair.master, path));
+      assert.is(checksum, createHash(checksum_algorithm).update(content).digest('hex'), path);
+    }
+    await clean(pair, { options: { ...options, checksum: true } });
   });
 });
 
