@@ -9,10 +9,9 @@ import { ALGORITHMS, type Algorithm } from '../shared/hash.ts';
 import { factsField } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import { depthOf, parentOf } from '../shared/paths.ts';
-import { partialFolder, removeTree } from '../shared/recover.ts';
-import { isRacy, makeRow } from '../shared/rows.ts';
+import { clearPartials } from '../shared/recover.ts';
+import { isRacy, makeSidedRow } from '../shared/rows.ts';
 import { isFuse } from '../shared/store.ts';
-import { statAt } from '../shared/syscalls.ts';
 import type { CommitItem, StageItem, StageResult } from '../shared/tasks.ts';
 import { trashFolder } from '../shared/trash.ts';
 import type { WorkerPool } from '../shared/workers.ts';
@@ -74,15 +73,19 @@ export async function copyFiles(
       task.pool.open({ transfer: transferSession(view, task.operation), algorithm, junk: OS_JUNK });
       for (const batch of groupBySize(some.map((item) => ({ ...item, size: item.row.size })))) {
         if (task.cancelled()) break;
-        const results = await new Batch({ task, view, direction, algorithm, ctx }, batch, seq).run();
+        const results = await new Batch({ task, view, algorithm, ctx }, batch, seq).run();
         for (const result of results) task.done(result);
         healed.push(...results.filter((result) => result.healed).map(({ path }) => path));
         seq += batch.length;
       }
     }
-    await finishFolders(task, view, direction, healed, ctx);
+    await finishFolders(task, view, healed, ctx);
   } finally {
-    clearPartials(view, task.operation);
+    try {
+      clearPartials(view.backup.dir, task.operation);
+    } catch {
+      // A drive that is gone keeps its partials; the next run clears them.
+    }
   }
 }
 
@@ -93,7 +96,6 @@ interface Setting {
   task: HealTask;
   /** `master` is the source, `backup` the target. */
   view: OpenPair;
-  direction: Direction;
   algorithm: Algorithm;
   ctx: Context;
 }
@@ -164,7 +166,7 @@ class Batch {
   }
 
   private async commit(staged: readonly Staged[]): Promise<void> {
-    const { task, view, direction, algorithm, ctx } = this.setting;
+    const { task, view, algorithm, ctx } = this.setting;
     if (staged.length === 0) return;
     const results = await task.pool.run('commit', staged.map(commitItem));
     await task.pool.run('flush');
@@ -177,8 +179,9 @@ class Batch {
         return;
       }
       const doubt = isRacy(result.masterFacts, this.startedAt, masterClock(view)) ? 'racy' : '';
-      const facts = inOrder(direction, result.masterFacts, backupFacts);
-      rows.push(makeRow(path, size, facts[0], facts[1], { checksum, algorithm, doubt }));
+      rows.push(
+        makeSidedRow(view.reversed, path, size, result.masterFacts, backupFacts, { checksum, algorithm, doubt }),
+      );
       const version = `${trashFolder(task.operation, '')}/${path}`;
       this.results.push({ path, healed: true, message: '', version, bytes: Number(factsField(backupFacts, 1)) });
     });
@@ -186,14 +189,9 @@ class Batch {
   }
 
   private refuse({ row }: HealItem, message: string): void {
-    const { direction } = this.setting;
-    // The worker calls its source Master and its target Backup, whichever they are.
-    const said = direction === 'to_backup' ? message : message.replace(/Master|Backup/g, (word) => OTHER[word] ?? word);
-    this.results.push(refused(row.path, said));
+    this.results.push(refused(row.path, message));
   }
 }
-
-const OTHER: Readonly<Record<string, string>> = { Master: 'Backup', Backup: 'Master' };
 
 function refused(path: string, message: string): HealResult {
   return { path, healed: false, message, version: null, bytes: 0 };
@@ -204,18 +202,8 @@ function commitItem({ stage, result }: Staged): CommitItem {
   return { seq, path, kind: 'f', linkTo: null, backupFacts, backupShared, stagedFacts: result.masterFacts };
 }
 
-function inOrder(direction: Direction, source: string, target: string): [master: string, backup: string] {
-  return direction === 'to_backup' ? [source, target] : [target, source];
-}
-
 /** A folder in which a file was exchanged has another time now: it gets that of its twin again. */
-async function finishFolders(
-  task: HealTask,
-  view: OpenPair,
-  direction: Direction,
-  healed: readonly string[],
-  ctx: Context,
-): Promise<void> {
+async function finishFolders(task: HealTask, view: OpenPair, healed: readonly string[], ctx: Context): Promise<void> {
   const folders = new Set(healed.map((path) => parentOf(path)).filter((path) => path !== ''));
   if (folders.size === 0) return;
   assertIdentity(view);
@@ -224,18 +212,9 @@ async function finishFolders(
     const done = await task.pool.run('finishFolders', part);
     const rows = done.flatMap(({ path, masterFacts, backupFacts, message }) => {
       if (message !== '') return [];
-      return [makeRow(path, 0, ...inOrder(direction, masterFacts, backupFacts), {})];
+      return [makeSidedRow(view.reversed, path, 0, masterFacts, backupFacts, {})];
     });
     await task.pool.run('flush');
     await writeBaseline(task.pairId, task.pair.group.id, 'restore', rows, [], ctx);
-  }
-}
-
-function clearPartials(view: OpenPair, operation: string): void {
-  try {
-    const folder = partialFolder(operation);
-    if (statAt(view.backup.dir, folder) !== null) removeTree(view.backup.dir, folder);
-  } catch {
-    // A drive that is gone keeps its partials; the next run clears them.
   }
 }

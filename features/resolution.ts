@@ -6,10 +6,11 @@
 import type { Problem } from '../shared/errors.ts';
 import { Entry, eachRecord, entryAt } from '../shared/listing.ts';
 import type { Policy } from '../shared/options.ts';
-import { baseName, isInside, joinPath, parentOf, sortPaths } from '../shared/paths.ts';
+import { baseName, isInside, joinPath, nameProblem, parentOf, sortPaths } from '../shared/paths.ts';
 import { mountsBelow, type Scan, walkTree } from '../shared/scan.ts';
 import type { DriveRoot } from '../shared/store.ts';
 import { statAt } from '../shared/syscalls.ts';
+import type { Traits } from './detect.ts';
 import { countTotals, type Plan } from './plan.ts';
 import type { Action } from './reconcile.ts';
 import type { OpenPair } from './session.ts';
@@ -27,6 +28,7 @@ export interface ResolutionStep {
   plan: Plan;
   strict: boolean;
   reversed: boolean;
+  follows: boolean;
   resolves: readonly string[];
 }
 
@@ -46,7 +48,7 @@ export function resolutionSteps(
   for (const { conflict, keep } of choices) {
     const side = winner(conflict, keep);
     if (typeof side === 'object') problems.push({ path: conflict.path, message: side.problem });
-    else if (side === 'both') sides.keepBoth(conflict);
+    else if (side === 'both') problems.push(...sides.keepBoth(conflict));
     else if (side === 'master') sides.keepMaster(conflict, recorded);
     else sides.keepBackup(conflict, recorded);
   }
@@ -82,8 +84,7 @@ function winner({ master, backup, path }: Action, keep: Keep): 'master' | 'backu
 
 interface Side {
   root: DriveRoot;
-  /** Its ctimes and file ids last. */
-  stable: boolean;
+  traits: Traits;
 }
 
 class Sides {
@@ -97,8 +98,8 @@ class Sides {
   private readonly taken = new Set<string>();
 
   constructor(pair: OpenPair) {
-    this.master = { root: pair.master, stable: pair.masterTraits.stable_ids };
-    this.backup = { root: pair.backup, stable: pair.backupTraits.stable_ids };
+    this.master = { root: pair.master, traits: pair.masterTraits };
+    this.backup = { root: pair.backup, traits: pair.backupTraits };
   }
 
   keepMaster(conflict: Action, recorded: readonly string[]): void {
@@ -114,7 +115,9 @@ class Sides {
   }
 
   /** The Backup's file gets a name of its own on both sides; then the Master's takes its place. */
-  keepBoth(conflict: Action): void {
+  keepBoth(conflict: Action): Problem[] {
+    const why = this.nameProblem(conflict.path);
+    if (why !== undefined) return [{ path: conflict.path, message: `its second name cannot be stored: ${why}` }];
     this.resolved.push(conflict.path);
     const path = this.freeName(conflict.path);
     const { size } = new Entry(conflict.backup ?? '', path);
@@ -127,6 +130,7 @@ class Sides {
     });
     this.beside.push({ ...copy, master: null, reason: "the Backup's version, beside the Master's" });
     this.toBackup.push(...carry(conflict.path, conflict.master, conflict.backup, this.master, this.backup));
+    return [];
   }
 
   /** Folders that are on one side only go when all that is in them goes. */
@@ -143,16 +147,28 @@ class Sides {
       const totals = { copy: 0, update: 0, delete: 0, conflict: 0, files: 0, bytes: 0, move: 0, skipped: 0 };
       const plan: Plan = { ...base, actions: sorted, totals, problems: [], failed: 0, settled: [], guards: [] };
       countTotals(plan);
-      return { plan, strict, reversed, resolves: [] };
+      return { plan, strict, reversed, follows: false, resolves: [] };
     };
     const steps = [
       step(this.toMaster, true, true),
       step(this.toBackup, false, true),
       step(this.beside, false, false),
     ].filter(({ plan }) => plan.actions.length > 0);
+    for (const one of steps.slice(1)) one.follows = true;
     const last = steps.at(-1);
     if (last) last.resolves = this.resolved;
     return steps;
+  }
+
+  /** Why one of the drives cannot hold the second name; undefined when both can. */
+  private nameProblem(path: string): string | undefined {
+    const name = besideName(baseName(path), 1);
+    for (const { traits } of [this.master, this.backup]) {
+      const { filesystem, max_name: maxName, name_unit: nameUnit } = traits;
+      const why = nameProblem(name, { filesystem, maxName, nameUnit });
+      if (why !== undefined) return why;
+    }
+    return undefined;
   }
 
   private freeName(path: string): string {
@@ -220,8 +236,8 @@ function contents(folder: string, side: Side): Action[] {
   return actions;
 }
 
-function walk(subpath: string, { root, stable }: Side): Scan {
-  return walkTree({ root: root.dir, subpath, stable, mounts: mountsBelow(root.mountPath) });
+function walk(subpath: string, { root, traits }: Side): Scan {
+  return walkTree({ root: root.dir, subpath, stable: traits.stable_ids, mounts: mountsBelow(root.mountPath) });
 }
 
 /** A folder that gives way to something else takes the records of what was in it along. */

@@ -60,6 +60,8 @@ export interface Step {
   pair?: OpenPair;
   /** False: what is copied is no agreement of both sides, so the baseline stays as it is. */
   agrees?: boolean;
+  /** It builds on the steps before: left out where one of them failed a file. */
+  follows?: boolean;
   /** Paths whose conflict this step ends, unless something goes wrong with them. */
   resolves?: readonly string[];
 }
@@ -276,8 +278,11 @@ async function carryOut(
   let firstSeq = 0;
   const late: InboxEntry[] = [];
   let ended = false;
+  let stepFailed = false;
   try {
-    for (const { plan, strict, reversed = false, agrees = true, pair: own } of steps) {
+    for (const { plan, strict, reversed = false, agrees = true, follows = false, pair: own } of steps) {
+      if (follows && stepFailed) return;
+      const failedBefore = run.statistics.files_failed + run.statistics.conflicts_detected;
       if (run.statistics.cancelled || (plan.actions.length === 0 && plan.problems.length === 0)) continue;
       const side = own ?? (reversed ? reversedPair(pair) : pair);
       try {
@@ -286,6 +291,7 @@ async function carryOut(
         const done = await applyPlan(task, ctx);
         firstSeq = done.nextSeq;
         late.push(...done.late);
+        stepFailed = run.statistics.files_failed + run.statistics.conflicts_detected > failedBefore;
       } finally {
         if (reversed && !own) await side.close();
       }

@@ -78,7 +78,8 @@ export async function mergeConflict(
       const [look, ...rest] = steps as [Step, ...Step[]];
       const merged = planOf(base, [action], []);
       // The Backup gets what the Master has after the merge, whose facts are not known yet.
-      return [look, { plan: merged, strict: false, agrees: false, pair: work.pair }, ...rest.map(unchecked)];
+      const first = { plan: merged, strict: false, agrees: false, pair: work.pair };
+      return [look, first, ...rest.map((step) => ({ ...step, strict: false, follows: true }))];
     };
     return await runLocked(target, flags, ctx, settle, 'resolve');
   } finally {
@@ -167,10 +168,6 @@ function planOf(base: Plan, actions: Action[], problems: Problem[]): Plan {
   const plan = { ...base, actions, totals, problems, failed: problems.length, settled: [], guards: [] };
   countTotals(plan);
   return plan;
-}
-
-function unchecked(step: Step): Step {
-  return { ...step, strict: false };
 }
 
 /** A conflict that was found while a run carried its plan out has no facts: the look now is the first. */

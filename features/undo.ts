@@ -13,7 +13,7 @@ import { type InboxEntry, removeConflicts, writeConflicts } from '../shared/inbo
 import { Entry, eachRecord, factsOf, sameInode } from '../shared/listing.ts';
 import { type Change, readManifest } from '../shared/manifest.ts';
 import { baseName, depthOf, displayPath, isInside, parentOf } from '../shared/paths.ts';
-import { partialFolder, removeTree } from '../shared/recover.ts';
+import { clearPartials, partialFolder } from '../shared/recover.ts';
 import { mountsBelow, walkTree } from '../shared/scan.ts';
 import type { DriveRoot } from '../shared/store.ts';
 import { statAt } from '../shared/syscalls.ts';
@@ -358,7 +358,7 @@ class Undo {
 
   private async end(): Promise<void> {
     try {
-      removeTree(this.view.backup.dir, partialFolder(this.run.operation));
+      clearPartials(this.view.backup.dir, this.run.operation);
     } catch {
       // A drive that is gone keeps its mark; the next run clears it.
     }

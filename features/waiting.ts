@@ -27,7 +27,10 @@ export function hold(actions: readonly Action[], waiting: readonly OpenConflict[
   );
   return possible.map((action): Action => {
     const held = undone.get(action.path);
-    const harmless = HARMLESS.includes(action.kind) || (action.kind === 'mkdir' && needed.has(action.path));
+    // A folder that is on both sides again, or is needed, was no decision to be kept.
+    const folder =
+      action.entry === 'd' && (action.kind === 'meta' || (action.kind === 'mkdir' && needed.has(action.path)));
+    const harmless = HARMLESS.includes(action.kind) || folder;
     if (!held || harmless) return action;
     const { path, entry, size, master, backup } = action;
     return { kind: 'conflict', path, entry, size, master, backup, reason: held.reason, conflict_type: 'undone' };

@@ -9,16 +9,12 @@ import { errnoOf, explain } from './errors.ts';
 import { Entry, factsOf } from './listing.ts';
 import { MoveTransfer } from './move-transfer.ts';
 import { baseName, parentOf } from './paths.ts';
-import { dropIntents, writeIntents } from './recover.ts';
+import { dropIntents, Torn, writeIntents } from './recover.ts';
 import {
   type Dir,
-  exchange,
-  isShared,
-  linkAt,
   mkdirAt,
   openAt,
   renameNoReplace,
-  renameOver,
   rmdirAt,
   type Stat,
   setTimes,
@@ -30,6 +26,9 @@ import type { Outcome, PutBackItem, PutBackResult } from './tasks.ts';
 import { trashFolder } from './trash.ts';
 
 export class PutBack extends MoveTransfer {
+  /** A replacement could be neither finished nor taken back: the intents of its batch stay for the next start. */
+  private torn = false;
+
   /** In the order given. Files that the operation made are moved to the trash, its folders removed when empty. */
   takeAway(items: readonly PutBackItem[]): PutBackResult[] {
     this.close();
@@ -64,9 +63,10 @@ export class PutBack extends MoveTransfer {
   putBack(items: readonly PutBackItem[]): PutBackResult[] {
     this.close();
     const slots = new Map<number, string>();
+    this.torn = false;
     const intents = this.announcePutBack(items, slots);
     const results = this.each(items, (item, folder, name) => this.putOneBack(item, folder, name, slots));
-    if (intents !== undefined) {
+    if (intents !== undefined && !this.torn) {
       this.flush();
       dropIntents(this.session.backup, intents);
     }
@@ -98,6 +98,7 @@ export class PutBack extends MoveTransfer {
       try {
         return one(item, this.backups.open(parentOf(item.path)), baseName(item.path));
       } catch (error) {
+        this.torn ||= error instanceof Torn;
         const gone = errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR';
         return refused(item, 'failed', gone ? 'the folder that it was in is not there any more' : explain(error));
       }
@@ -145,7 +146,8 @@ export class PutBack extends MoveTransfer {
       return this.done(item, folder, name);
     }
     if (there === null || !this.stillThere(item, there)) return this.changed(item);
-    this.swapBack(item, { folder, name, there }, { folder: shelf, name: baseName(from) }, slots.get(item.seq));
+    const live = { dir: folder, name, path: item.path, old: there };
+    this.replace(live, { dir: shelf, name: baseName(from) }, slots.get(item.seq));
     return this.done(item, folder, name);
   }
 
@@ -153,27 +155,6 @@ export class PutBack extends MoveTransfer {
   private stillThere(item: PutBackItem, there: Stat): boolean {
     if (there.kind !== 'd') return this.isAsRecorded(there, item.current ?? '', item.shared);
     return item.current?.startsWith('d ') === true && readdirSync(this.backups.open(item.path).path).length === 0;
-  }
-
-  private swapBack(
-    item: PutBackItem,
-    live: { folder: Dir; name: string; there: Stat },
-    version: { folder: Dir; name: string },
-    slotName: string | undefined,
-  ): void {
-    if (slotName === undefined) {
-      const slot = this.trash.slot(item.path);
-      if (isShared(live.there)) this.copyAside(live.folder, live.name, slot, live.there);
-      else linkAt(live.folder, live.name, slot.dir, slot.name);
-      renameOver(version.folder, version.name, live.folder, live.name);
-      return;
-    }
-    this.backups.forget(item.path);
-    const trash = this.backups.make(trashFolder(this.session.operation, parentOf(item.path)));
-    const exchanged = this.session.traits.exchange && exchange(version.folder, version.name, live.folder, live.name);
-    const from = exchanged ? version : live;
-    if (!renameNoReplace(from.folder, from.name, trash, slotName)) throw new Error('its place in the trash was taken');
-    if (!exchanged) renameOver(version.folder, version.name, live.folder, live.name);
   }
 
   private applyFacts(folder: Dir, name: string, wanted: Entry, there: Stat): void {

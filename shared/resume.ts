@@ -39,21 +39,29 @@ interface Header {
   algorithm: string;
 }
 
-/** Opens the partial of a large file: what an earlier run left of it, or a new one. */
+/**
+ * Opens the partial of a large file: what an earlier run left of it, or a new one.
+ * @param compared the open source, where its size and time are all that tells it from another file: then the partial has
+ * to hold the same bytes; null: equal facts prove that it is the same.
+ */
 export function beginLargeCopy(
   folders: FolderCache,
   partials: Dir,
   name: string,
   header: Header,
   mode: number,
+  compared: number | null,
   newHasher: HasherFactory,
 ): LargeCopy {
   const waiting = takeWaiting(folders, partials, name, header);
   const target = openAt(partials, name, waiting ? OPEN_AGAIN : OPEN_CREATE, mode);
   try {
-    const proved = waiting ? prove(target, waiting, newHasher) : { done: 0, hasher: newHasher(), checkpoints: [] };
+    const proved = waiting
+      ? prove(target, waiting, compared, newHasher)
+      : { done: 0, hasher: newHasher(), checkpoints: [] };
     if (waiting) ftruncateSync(target, proved.done);
-    const note = openAt(partials, name + NOTE, OPEN_CREATE, 0o600);
+    // A first try of the same file may have left its note.
+    const note = openAt(partials, name + NOTE, OPEN_NOTE, 0o600);
     const lines = [JSON.stringify(header), ...proved.checkpoints].map((line) => `${line}\n`);
     writeSync(note, lines.join(''));
     let noted = proved.done;
@@ -113,6 +121,7 @@ export function waitingBytes(root: Dir): number {
 // --- internal ---
 
 const OPEN_AGAIN = constants.O_RDWR | constants.O_NOFOLLOW;
+const OPEN_NOTE = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
 
 interface Waiting {
   checkpoints: { bytes: number; checksum: string; line: string }[];
@@ -168,10 +177,12 @@ function readNote(dir: Dir, name: string): (Waiting & { header: Header }) | unde
 function prove(
   fd: number,
   { checkpoints }: Waiting,
+  compared: number | null,
   newHasher: HasherFactory,
 ): { done: number; hasher: Hasher; checkpoints: string[] } {
   const { size } = fstatSync(fd);
   const buffer = Buffer.allocUnsafe(4 * 1024 * 1024);
+  const other = compared === null ? buffer : Buffer.allocUnsafe(buffer.length);
   const proved = { done: 0, hasher: newHasher(), checkpoints: [] as string[] };
   let hasher = proved.hasher.fork();
   let at = 0;
@@ -180,6 +191,7 @@ function prove(
     while (at < bytes) {
       const read = readSync(fd, buffer, 0, Math.min(buffer.length, bytes - at), at);
       if (read === 0) return proved;
+      if (compared !== null && !holdsSame(compared, at, buffer.subarray(0, read), other)) return proved;
       hasher.update(buffer.subarray(0, read));
       at += read;
     }
@@ -190,6 +202,15 @@ function prove(
     hasher = hasher.fork();
   }
   return proved;
+}
+
+function holdsSame(fd: number, position: number, bytes: Buffer, scratch: Buffer): boolean {
+  for (let done = 0; done < bytes.length; ) {
+    const read = readSync(fd, scratch, done, bytes.length - done, position + done);
+    if (read === 0) return false;
+    done += read;
+  }
+  return scratch.subarray(0, bytes.length).equals(bytes);
 }
 
 function keyOf(path: string): string {

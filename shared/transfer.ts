@@ -13,7 +13,15 @@ import type { Algorithm, HasherFactory } from './hash.ts';
 import { Entry, factsOf, sameInode } from './listing.ts';
 import { Metadata } from './metadata.ts';
 import { baseName, parentOf } from './paths.ts';
-import { dropIntents, partialFolder, partialName, replaceAnnounced, Torn, writeIntents } from './recover.ts';
+import {
+  dropIntents,
+  type Place,
+  partialFolder,
+  partialName,
+  replaceAnnounced,
+  Torn,
+  writeIntents,
+} from './recover.ts';
 import { beginLargeCopy, type LargeCopy, RESUMABLE } from './resume.ts';
 import {
   type Dir,
@@ -146,7 +154,8 @@ export class Transfer {
       if (before.kind !== 'f') return stageResult(item, 'failed', 'is no longer a regular file');
       if (item.masterFacts !== null && item.masterFacts !== facts)
         return stageResult(item, 'changed', 'changed since the plan was made');
-      const large = before.size > RESUMABLE && !isSparse(before) ? this.large(item, facts, partials, before) : null;
+      const large =
+        before.size > RESUMABLE && !isSparse(before) ? this.large(item, facts, partials, before, source) : null;
       const target = large?.target ?? openAt(partials, partialName(item.seq), OPEN_CREATE, before.mode & 0o777);
       try {
         const copied = large
@@ -171,9 +180,11 @@ export class Transfer {
     }
   }
 
-  private large(item: StageItem, facts: string, partials: Dir, { mode }: Stat): LargeCopy {
+  private large(item: StageItem, facts: string, partials: Dir, { mode }: Stat, source: number): LargeCopy {
     const header = { path: item.path, facts, algorithm: this.algorithm };
-    return beginLargeCopy(this.backups, partials, partialName(item.seq), header, mode & 0o777, this.newHasher);
+    const compared = this.session.masterStable ? null : source;
+    const name = partialName(item.seq);
+    return beginLargeCopy(this.backups, partials, name, header, mode & 0o777, compared, this.newHasher);
   }
 
   private stageSymlink(item: StageItem, folder: Dir, name: string, partials: Dir): StageResult {
@@ -340,7 +351,11 @@ export class Transfer {
       const there = statAt(folder, name);
       if (there === null || !this.isAsRecorded(there, item.backupFacts, item.backupShared))
         return this.unplanned(item, partials);
-      this.replace(item, partials, folder, name, there);
+      this.replace(
+        { dir: folder, name, path: item.path, old: there },
+        { dir: partials, name: partialName(item.seq) },
+        this.announced.get(item.seq),
+      );
     }
     const placed = statAt(folder, name);
     if (placed === null) return commitResult(item, 'failed', 'is not there after it was put in place');
@@ -369,26 +384,24 @@ export class Transfer {
    * What stood there goes to the trash, complete, before the new content takes its name; or, where no hard link can do
    * that, while an intent record on the medium says where both are, so that a crash in between loses neither.
    */
-  private replace(item: CommitItem, partials: Dir, folder: Dir, name: string, old: Stat): void {
-    const partial = partialName(item.seq);
-    const trashName = this.announced.get(item.seq);
-    if (trashName === undefined) {
-      const trash = this.trash.slot(item.path);
-      if (isShared(old)) this.copyAside(folder, name, trash, old);
-      else linkAt(folder, name, trash.dir, trash.name);
+  protected replace(live: Place & { path: string; old: Stat }, next: Place, slotName: string | undefined): void {
+    const { dir, name, path, old } = live;
+    if (slotName === undefined) {
+      const slot = this.trash.slot(path);
+      if (isShared(old)) this.copyAside(dir, name, slot, old);
+      else linkAt(dir, name, slot.dir, slot.name);
       try {
-        renameOver(partials, partial, folder, name);
+        renameOver(next.dir, next.name, dir, name);
       } catch (error) {
         // Still one file under both names: an edit of the live one would change the version.
-        if (statAt(folder, name)?.ino === statAt(trash.dir, trash.name)?.ino) unlinkAt(trash.dir, trash.name);
+        if (statAt(dir, name)?.ino === statAt(slot.dir, slot.name)?.ino) unlinkAt(slot.dir, slot.name);
         throw error;
       }
       return;
     }
-    this.backups.forget(item.path);
-    const trash = this.backups.make(trashFolder(this.session.operation, parentOf(item.path)));
-    const staged = { dir: partials, name: partial };
-    replaceAnnounced({ dir: folder, name }, staged, { dir: trash, name: trashName }, this.session.traits.exchange);
+    this.backups.forget(path);
+    const trash = this.backups.make(trashFolder(this.session.operation, parentOf(path)));
+    replaceAnnounced({ dir, name }, next, { dir: trash, name: slotName }, this.session.traits.exchange);
   }
 
   /**

@@ -18,7 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   groups: ['detect', 'handover', 'pairs'],
   encrypt: ['groups'],
   projects: ['groups', 'detect'],
-  resolution: ['plan', 'reconcile', 'session'],
+  resolution: ['detect', 'plan', 'reconcile', 'session'],
   settle: ['groups', 'history', 'plan', 'reconcile', 'resolution', 'run', 'session'],
   conflicts: ['groups', 'projects', 'history', 'resolution', 'run', 'session', 'settle'],
   session: ['detect', 'groups', 'pairs'],

@@ -1,5 +1,17 @@
 /** Conflicts: nothing is decided by itself, what was decided stands on both sides, and no loser is lost. */
-import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -394,6 +406,47 @@ driveTest(test, 'on real drives: both edited while apart, three resolutions', DR
     }
     assert.equal(await types(pair), []);
     assert.equal([(await pair.sync()).files_copied, (await types(pair)).length], [0, 0]);
+  });
+});
+
+driveTest(
+  test,
+  'where the first half of keep_both cannot be done, the second is not begun and the conflict waits on',
+  [
+    { label: 'FMASTER', fs: 'ext4', size: 32 * 1024 * 1024 },
+    { label: 'FBACKUP', fs: 'ext4', size: 64 * 1024 * 1024 },
+  ],
+  async (mounted) => {
+    await withRealPair(mounted, { master: { a: 'old' } }, async (pair) => {
+      await pair.sync();
+      write('a', 'M', 500)(pair.master);
+      write('a', 'b'.repeat(4_000_000), 200)(pair.backup);
+      await pair.sync();
+      const filler = openSync(join(pair.master, 'filler'), 'w');
+      try {
+        for (const piece of [1_000_000, 4096]) for (;;) writeSync(filler, Buffer.alloc(piece));
+      } catch (error) {
+        assert.is((error as NodeJS.ErrnoException).code, 'ENOSPC');
+      } finally {
+        closeSync(filler);
+      }
+      const result = await resolveConflicts('Archive', { a: 'keep_both' }, pair.ctx);
+      assert.equal([result.status, result.problems.length > 0], ['failed', true]);
+      assert.is(read(pair.master, 'a'), 'M');
+      assert.is(read(pair.backup, 'a')?.length, 4_000_000, 'it still stands under its own name');
+      assert.equal((await types(pair)).filter(([path]) => path === 'a').length, 1);
+    });
+  },
+);
+
+test('a second name that a drive cannot hold is refused, and nothing is touched', async () => {
+  const long = `${'n'.repeat(250)}.jpg`;
+  await apart({ [long]: 'old' }, write(long, 'M', 500), write(long, 'bb', 200), async (pair) => {
+    await pair.sync();
+    const result = await resolveConflicts('Archive', { [long]: 'keep_both' }, pair.ctx);
+    assert.match(result.problems[0]?.message ?? '', /second name/);
+    assert.equal([read(pair.master, long), read(pair.backup, long)], ['M', 'bb']);
+    assert.is((await types(pair)).length, 1);
   });
 });
 

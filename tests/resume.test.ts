@@ -1,6 +1,7 @@
 /** Large copies go on where they stopped, and only on what is proved to be the source's. */
 import { createHash } from 'node:crypto';
 import {
+  appendFileSync,
   closeSync,
   existsSync,
   ftruncateSync,
@@ -164,6 +165,33 @@ for (const [what, harm] of DAMAGE) {
     });
   });
 }
+
+test('on a Master whose file ids do not last, equal size and time are no proof: the bytes are compared', async () => {
+  await withPair({}, async (pair) => {
+    const signature = join(pair.master, '.tandem', 'drive.json');
+    const text = JSON.parse(readFileSync(signature, 'utf8')) as { traits: Record<string, unknown> };
+    text.traits['stable_ids'] = false;
+    writeFileSync(signature, JSON.stringify(text));
+    put(join(pair.master, 'a.mov'), content(1));
+    partialIn(await interrupted(pair));
+    const other = content(1);
+    other[5] = 99;
+    put(join(pair.master, 'a.mov'), other);
+    await finished(pair);
+  });
+});
+
+test('a large file that grows while it is copied is reported, and copied by the next run', async () => {
+  await withPair({}, async (pair) => {
+    put(join(pair.master, 'a.mov'), content(1));
+    const grow = setInterval(() => appendFileSync(join(pair.master, 'a.mov'), 'more'), 2);
+    const result = await pair.sync().finally(() => clearInterval(grow));
+    assert.is(result.files_failed, 1);
+    assert.match(result.problems[0]?.message ?? '', /changed during copy/);
+    assert.not(existsSync(join(pair.backup, 'a.mov')));
+    await finished(pair);
+  });
+});
 
 test('a partial that no run needs any more is removed', async () => {
   await withPair({}, async (pair) => {

@@ -598,6 +598,9 @@ export const MODEL: readonly Operation[] = [
   operation('killed undo', 1, moment, (life, share) =>
     life.undo(({ changes }) => ({ kind: 'kill', at: place(share, changes) })),
   ),
+  operation('fault in an undo', 1, fc.record({ moment, code: errno }), (life, { moment, code }) =>
+    life.undo(({ calls }) => ({ kind: 'fail', at: place(moment, calls), code, forever: false })),
+  ),
   operation('unplug', 1, side, (life, which) => life.unplug(which)),
   operation('replug', 2, side, (life, which) => life.replug(which)),
 ];
