@@ -3,7 +3,9 @@
  * a small sync in which the n-th call on the drives fails, for each n that is this process's share. Prints one JSON
  * document.
  *
- * Arguments: the library, the number of processes, the number of this one, a seed that shifts which error meets which call.
+ * Arguments: the library, the number of processes, the number of this one, a seed that shifts which error meets which
+ * call; then names of calls whose first one fails as well: there is one symlinkat in a run, which a count that differs
+ * from run to run may step over.
  */
 import './inline-workers.ts';
 import { linkSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
@@ -63,6 +65,7 @@ function editMaster(root: string): void {
 
 interface Native {
   roots(joined: string): void;
+  only(name: string): void;
   arm(at: number, code: number, forever: number): void;
   count(): number;
   hit(): string;
@@ -73,6 +76,7 @@ function nativeOf(file: string): Native {
   const library = koffi.load(file);
   return {
     roots: library.func('void fault_roots(const char *)') as Native['roots'],
+    only: library.func('void fault_only(const char *)') as Native['only'],
     arm: library.func('void fault_arm(int, int, int)') as Native['arm'],
     count: library.func('int fault_count()') as Native['count'],
     hit: library.func('const char *fault_hit()') as Native['hit'],
@@ -123,9 +127,11 @@ class Trial {
     return this.report.calls;
   }
 
-  async withFault(at: number, code: (typeof ERRORS)[number], forever: boolean): Promise<void> {
+  /** @param name only calls of this name count; '' for all. */
+  async withFault(at: number, code: (typeof ERRORS)[number], forever: boolean, name = ''): Promise<void> {
     await this.prepare();
     const before = this.look();
+    this.native.only(name);
     this.native.arm(at, os.errno[code], forever ? 1 : 0);
     let problems = 0;
     const end = await this.sync().then(
@@ -137,9 +143,10 @@ class Trial {
     );
     const hit = this.native.hit();
     this.native.arm(0, 0, 0);
+    this.native.only('');
     this.count(this.report.ends, end);
     this.count(this.report.hit, hit);
-    const title = `call ${at} (${hit}) with ${code}${forever ? ' and all after it' : ''}, ended ${end}`;
+    const title = `call ${at}${name === '' ? '' : ' of its name'} (${hit}) with ${code}${forever ? ' and all after it' : ''}, ended ${end}`;
     try {
       this.afterFault(before, end === 'completed' && problems === 0);
       await this.afterCleanRun(before, code === 'ENOENT');
@@ -221,7 +228,7 @@ interface Looks {
   trash: string[];
 }
 
-const [library = '', processes = '1', mine = '0', seed = '0'] = process.argv.slice(2);
+const [library = '', processes = '1', mine = '0', seed = '0', ...names] = process.argv.slice(2);
 await withPair({}, async (pair) => {
   const native = nativeOf(library);
   await pair.sync();
@@ -232,5 +239,6 @@ await withPair({}, async (pair) => {
     const variant = at + Number(seed);
     await trial.withFault(at, ERRORS[variant % ERRORS.length] ?? 'EIO', Math.floor(variant / ERRORS.length) % 2 === 1);
   }
+  for (const name of names) await trial.withFault(1, 'EIO', false, name);
   process.stdout.write(JSON.stringify(trial.report));
 });
