@@ -48,6 +48,7 @@ export async function arrange(actions: readonly Action[], host: ArrangeHost): Pr
   }
   const step = new Arrangement(folders, host);
   await step.carryOut(moves);
+  await step.lookAgain(others);
   return step.after(others);
 }
 
@@ -89,6 +90,18 @@ class Arrangement {
     }
     await this.move(batch);
     await this.make(() => true);
+  }
+
+  /** A folder that something was renamed out of has another time than the plan saw; it is still the one that gives way. */
+  async lookAgain(others: readonly Action[]): Promise<void> {
+    const giving = others.filter(
+      ({ kind, path, backup }) => kind === 'update' && backup?.startsWith('d ') && !this.isMissing(path),
+    );
+    const paths = giving.map(({ path }) => path);
+    const facts = await this.host.pool.run('restat', paths);
+    facts.forEach((now, index) => {
+      if (now.startsWith('d ')) this.fresh.set(paths[index] as string, now);
+    });
   }
 
   after(others: readonly Action[]): Action[] {

@@ -516,6 +516,23 @@ test('permissions, attributes and an edit that came with the name arrive', async
   });
 });
 
+test('a folder that gives way to a file after something was renamed out of it', async () => {
+  await withPair({ master: { 'A/a': 'a', 'A/b': 'b' } }, async (pair) => {
+    await pair.sync();
+    mkdirSync(join(pair.master, 'other'));
+    renameSync(join(pair.master, 'A/a'), join(pair.master, 'other/a'));
+    rmSync(join(pair.master, 'A'), { recursive: true });
+    edit(pair.master, { A: 'a file now' });
+    const result = await pair.sync();
+    assert.equal(
+      [result.status, result.files_moved, result.conflicts_detected, result.problems],
+      ['completed', 1, 0, []],
+    );
+    assert.equal(treeOf(pair.backup), treeOf(pair.master));
+    assert.ok(versionsOf(pair.backup).some(([, content]) => content === 'b'));
+  });
+});
+
 test('a swap, a chain, duplicates: right in the end, and every former content is kept', async () => {
   await withPair(
     {
