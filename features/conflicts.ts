@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import type { Ignore } from 'ignore';
 import { withTheirSets } from '../shared/camera-sets.ts';
 import type { Context } from '../shared/context.ts';
-import { EXIT, type ExitCode, errnoOf, TandemError } from '../shared/errors.ts';
+import { EXIT, errnoOf, TandemError } from '../shared/errors.ts';
 import {
   type Column,
   defineCommand,
@@ -32,7 +32,7 @@ import { type Stat, statAt } from '../shared/syscalls.ts';
 import { type Group, getGroup, listGroups } from './groups.ts';
 import { readBaseline } from './history.ts';
 import type { Keep } from './resolution.ts';
-import type { SyncResult } from './run.ts';
+import { exitCodeOf, type SyncResult } from './run.ts';
 import { type OpenPair, openPair } from './session.ts';
 import { mergeConflict, pairOf, planResolution, resolvePaths } from './settle.ts';
 
@@ -276,12 +276,6 @@ function describeSide(side: SideState | null): string {
   return `${kind}, ${side.mtime.slice(0, 19).replace('T', ' ')}`;
 }
 
-function codeOf(result: SyncResult): ExitCode {
-  if (result.status === 'cancelled') return EXIT.cancelled;
-  if (result.status === 'failed') return EXIT.partial;
-  return result.conflicts_detected > 0 ? EXIT.conflicts : EXIT.done;
-}
-
 function describeResult(result: SyncResult, asked: number, paint: Paint): string {
   const wrong = new Set(result.problems.map(({ path }) => path)).size;
   const style = wrong > 0 ? 'warn' : 'good';
@@ -413,7 +407,7 @@ export const command = defineCommand({
         const group = args['target'] as string;
         const path = args['path'] as string;
         const result = await mergeConflict(group, path, program, lockFlags(options), ctx);
-        return { json: result, text: (paint) => describeResult(result, 1, paint), exitCode: codeOf(result) };
+        return { json: result, text: (paint) => describeResult(result, 1, paint), exitCode: exitCodeOf([result]) };
       },
     },
   },
@@ -454,7 +448,7 @@ async function resolveCommand(args: Values, options: Values, ctx: Context): Prom
     return { json: { actions: done, problems }, text: () => [...lines, ...wrong, 'Nothing was written.'].join('\n') };
   }
   const result = await resolvePaths(group, { keep, ...lockFlags(options) }, ctx);
-  return { json: result, text: (paint) => describeResult(result, keep.size, paint), exitCode: codeOf(result) };
+  return { json: result, text: (paint) => describeResult(result, keep.size, paint), exitCode: exitCodeOf([result]) };
 }
 
 async function conflictAt(group: string, path: string, ctx: Context): Promise<Conflict> {

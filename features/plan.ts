@@ -8,22 +8,20 @@ import type { Context } from '../shared/context.ts';
 import { type Problem, TandemError } from '../shared/errors.ts';
 import { Filter } from '../shared/filters.ts';
 import { plural } from '../shared/format.ts';
-import { ALGORITHMS, type Algorithm } from '../shared/hash.ts';
+import type { Algorithm } from '../shared/hash.ts';
 import { type OpenConflict, readConflicts } from '../shared/inbox.ts';
 import { Entry, eachRecord } from '../shared/listing.ts';
 import {
   baseName,
-  displayPath,
   isInside,
   isWindowsFamily,
   type KeyRules,
   nameProblem,
   parentOf,
   type RelPath,
-  relPath,
   timeLimits,
 } from '../shared/paths.ts';
-import { alwaysExcluded, mountsBelow, type Scan, walkTree } from '../shared/scan.ts';
+import { mountsBelow, type Scan, walkTree } from '../shared/scan.ts';
 import { bornAt, settableGranularity, statAt } from '../shared/syscalls.ts';
 import type { Traits } from './detect.ts';
 import type { Group } from './groups.ts';
@@ -101,7 +99,7 @@ export async function makePlan(
   const surveying = survey(pair, target.subpath, filter, keyRules(pair), pairId, ctx);
   if (pairId === null) foresee();
   const found = await surveying;
-  const plan = emptyPlan(pair, target, options, ctx);
+  const plan = emptyPlan(pair, target.subpath, options, ctx);
   if (pair.careful !== null) plan.problems.push({ path: '.tandem/state', message: `careful run: ${pair.careful}` });
   plan.problems.push(...sideProblems(found.master, 'Master'), ...sideProblems(found.backup, 'Backup'));
   // What cannot be read on the Master is not backed up: that is no complete run.
@@ -122,88 +120,6 @@ export async function makePlan(
   return plan;
 }
 
-const KINDS: readonly string[] = [
-  'mkdir',
-  'move',
-  'copy',
-  'update',
-  'meta',
-  'adopt',
-  'forget',
-  'delete',
-  'conflict',
-  'skip',
-];
-
-/** Why a value from a file cannot be carried out as a plan, or undefined when it can. */
-export function planProblem(value: unknown): string | undefined {
-  const plan = record(value);
-  if (plan?.['tandem_plan'] !== 1)
-    return `tandem_plan is ${JSON.stringify(plan?.['tandem_plan'])}, this version takes 1`;
-  const target = record(plan['target']);
-  const texts = [target?.['group_id'], target?.['name'], target?.['subpath'], plan['master_uuid'], plan['backup_uuid']];
-  if (target?.['kind'] !== 'group' || texts.some((text) => typeof text !== 'string'))
-    return 'it names no group and drives';
-  const { actions, problems, guards, settled } = plan;
-  if (!Array.isArray(settled) || settled.some((path) => typeof path !== 'string')) return 'a list is missing';
-  if (!Array.isArray(actions) || !Array.isArray(problems) || !Array.isArray(guards)) return 'a list is missing';
-  if (record(plan['totals']) === undefined || typeof plan['failed'] !== 'number') return 'its totals are missing';
-  const options = record(plan['options']);
-  const known =
-    ALGORITHMS.includes(options?.['checksum_algorithm'] as Algorithm) &&
-    ['none', 'size', 'checksum'].includes(String(options?.['verify_checksums'])) &&
-    typeof record(options?.['versions'])?.['enabled'] === 'boolean';
-  const parallel = options?.['max_parallel_files'];
-  if (
-    !known ||
-    typeof options?.['enable_parallel_copy'] !== 'boolean' ||
-    !(parallel === 'auto' || (Number.isInteger(parallel) && Number(parallel) >= 1 && Number(parallel) <= 16))
-  )
-    return 'its options are not those of a plan';
-  for (const action of actions) {
-    const why = actionProblem(action, String(target['subpath']));
-    if (why !== undefined) return why;
-  }
-  return undefined;
-}
-
-function actionProblem(value: unknown, subpath: string): string | undefined {
-  const action = record(value);
-  if (action === undefined || typeof action['path'] !== 'string') return 'a step of it has no path';
-  const { path, link_to, from } = action;
-  const name = displayPath(path as string);
-  if (!KINDS.includes(String(action['kind'])) || !['f', 'd', 'l'].includes(String(action['entry'])))
-    return `the step for '${name}' is of no known kind`;
-  const facts = [action['master'], action['backup']].every(
-    (one) => one === null || (typeof one === 'string' && /^[fdlo] \d+ /.test(one)),
-  );
-  if (!facts || typeof action['size'] !== 'number' || typeof action['reason'] !== 'string')
-    return `the step for '${name}' is incomplete`;
-  if ((action['kind'] === 'move') !== (from !== undefined)) return `the step for '${name}' is incomplete`;
-  for (const one of [path, link_to, from].filter((text) => text !== undefined)) {
-    if (typeof one !== 'string' || !isSynced(one))
-      return `'${displayPath(String(one))}' is not a path that is ever synced`;
-    if (!isInside(one, subpath) && !(action['kind'] === 'mkdir' && isInside(subpath, one)))
-      return `'${displayPath(one)}' lies outside of '${displayPath(subpath)}'`;
-  }
-  return undefined;
-}
-
-/** Inside the drive, and nothing of tandem's or the system's own. */
-function isSynced(text: string): boolean {
-  try {
-    return text !== '' && relPath(text) === text && !alwaysExcluded(text);
-  } catch {
-    return false;
-  }
-}
-
-function record(value: unknown): Record<string, unknown> | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Record<string, unknown>)
-    : undefined;
-}
-
 /** The plan without the actions at and below these paths. */
 export function withoutPaths(plan: Plan, left: readonly RelPath[]): Plan {
   const isLeft = (path: string): boolean => left.some((place) => isInside(path, place));
@@ -211,19 +127,36 @@ export function withoutPaths(plan: Plan, left: readonly RelPath[]): Plan {
   const staying = plan.actions.filter(({ from }) => from !== undefined && isLeft(from)).map(({ path }) => path);
   const actions = plan.actions.filter(({ path }) => !isLeft(path) && !staying.some((place) => isInside(path, place)));
   const before = plan.actions.filter(isLeftAsIs).length;
-  const totals = {
-    copy: 0,
-    update: 0,
-    delete: 0,
-    conflict: 0,
-    files: 0,
-    bytes: 0,
-    move: 0,
-    skipped: plan.totals.skipped - before,
-  };
-  const kept = { ...plan, actions, totals };
+  const kept = { ...plan, actions, totals: { ...noTotals(), skipped: plan.totals.skipped - before } };
   countTotals(kept);
   return kept;
+}
+
+/** A plan for the same drives and options that does this and nothing else. */
+export function planOf(base: Plan, actions: Action[], problems: Problem[]): Plan {
+  const failed = problems.length;
+  const plan = { ...base, actions, totals: noTotals(), problems, failed, settled: [], guards: [] };
+  countTotals(plan);
+  return plan;
+}
+
+/** A plan that does nothing yet. */
+export function emptyPlan(pair: OpenPair, subpath: RelPath, options: SyncOptions, ctx: Context): Plan {
+  return {
+    tandem_plan: 1,
+    target: { kind: 'group', group_id: pair.group.id, name: pair.group.name, subpath },
+    master_uuid: pair.masterUuid,
+    backup_uuid: pair.backupUuid,
+    created_at: ctx.now().toISOString(),
+    careful: pair.careful,
+    options,
+    actions: [],
+    totals: noTotals(),
+    problems: [],
+    failed: 0,
+    settled: [],
+    guards: [],
+  };
 }
 
 // --- internal ---
@@ -244,22 +177,8 @@ function requireFolder(pair: OpenPair, target: SyncTarget): void {
   });
 }
 
-function emptyPlan(pair: OpenPair, target: SyncTarget, options: SyncOptions, ctx: Context): Plan {
-  return {
-    tandem_plan: 1,
-    target: { kind: 'group', group_id: pair.group.id, name: pair.group.name, subpath: target.subpath },
-    master_uuid: pair.masterUuid,
-    backup_uuid: pair.backupUuid,
-    created_at: ctx.now().toISOString(),
-    careful: pair.careful,
-    options,
-    actions: [],
-    totals: { copy: 0, update: 0, delete: 0, conflict: 0, files: 0, bytes: 0, move: 0, skipped: 0 },
-    problems: [],
-    failed: 0,
-    settled: [],
-    guards: [],
-  };
+function noTotals(): Plan['totals'] {
+  return { copy: 0, update: 0, delete: 0, conflict: 0, files: 0, bytes: 0, move: 0, skipped: 0 };
 }
 
 function sideProblems(scan: Scan, side: string): Problem[] {

@@ -10,7 +10,7 @@ import { parentOf, relPath } from '../shared/paths.ts';
 import { freeBytes } from '../shared/store.ts';
 import { settableGranularity } from '../shared/syscalls.ts';
 import { type Item, itemsAt, type Moment, standing, traitsOf } from './origin.ts';
-import { countTotals, type Plan, withoutImpossible } from './plan.ts';
+import { countTotals, emptyPlan, type Plan, withoutImpossible } from './plan.ts';
 import type { Action } from './reconcile.ts';
 import { type OpenPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
 
@@ -31,7 +31,7 @@ export async function recall(view: OpenPair, wanted: Recall, ctx: Context): Prom
   const all = await itemsAt(view.master, traitsOf(view.master, view.masterDrive), moment, ctx);
   const paths = wanted.only ? wanted.paths : widened(wanted.paths, all);
   const chosen = chooseItems(all, paths);
-  const plan = emptyPlan(view, options, ctx);
+  const plan = { ...emptyPlan(view, relPath(''), options, ctx), careful: null };
   const there = standing(
     view.backup,
     chosen.map(({ path }) => path),
@@ -175,24 +175,6 @@ function linkAgain(actions: ReadonlyMap<string, Action>, chosen: readonly Item[]
 /** What stands in the way may be one file under several names, whose changes move each other's ctime. */
 function shareAgain(actions: ReadonlyMap<string, Action>, there: ReadonlyMap<string, Entry>): void {
   for (const [path, action] of actions) if ((there.get(path)?.nlink ?? 1) > 1) action.backup_shared = true;
-}
-
-function emptyPlan(view: OpenPair, options: SyncOptions, ctx: Context): Plan {
-  return {
-    tandem_plan: 1,
-    careful: null,
-    target: { kind: 'group', group_id: view.group.id, name: view.group.name, subpath: '' },
-    master_uuid: view.masterUuid,
-    backup_uuid: view.backupUuid,
-    created_at: ctx.now().toISOString(),
-    options,
-    actions: [],
-    totals: { copy: 0, update: 0, delete: 0, conflict: 0, files: 0, bytes: 0, move: 0, skipped: 0 },
-    problems: [],
-    failed: 0,
-    settled: [],
-    guards: [],
-  };
 }
 
 function guardSpace(plan: Plan, view: OpenPair): void {

@@ -5,7 +5,7 @@
  */
 import { mirrorRecord } from '../shared/carry.ts';
 import type { Context } from '../shared/context.ts';
-import { EXIT, TandemError } from '../shared/errors.ts';
+import { TandemError } from '../shared/errors.ts';
 import type { Verb } from '../shared/feature.ts';
 import { formatBytes, plural } from '../shared/format.ts';
 import { quote } from '../shared/groups-file.ts';
@@ -14,7 +14,7 @@ import { connectPair, type Group, getGroup } from './groups.ts';
 import { assertGuards } from './guards.ts';
 import { ensurePair, findPair, readBaseline } from './history.ts';
 import { makePlan } from './plan.ts';
-import { type RunFlags, runLocked, type SyncResult } from './run.ts';
+import { exitCodeOf, type RunFlags, runLocked, type SyncResult } from './run.ts';
 import { syncOptions, workersOf } from './session.ts';
 
 /**
@@ -67,14 +67,6 @@ export const refillVerb: Verb = {
   run: async ({ args }, ctx) => {
     const result = await refillMaster(args['group'], {}, ctx);
     const { status, files_copied, bytes_copied, conflicts_detected, files_failed } = result;
-    const exitCode =
-      status === 'cancelled'
-        ? EXIT.cancelled
-        : status === 'failed'
-          ? EXIT.partial
-          : conflicts_detected > 0
-            ? EXIT.conflicts
-            : EXIT.done;
     const rest = [
       ...(files_failed > 0 ? [`${plural(files_failed, 'file')} failed`] : []),
       ...(conflicts_detected > 0 ? [plural(conflicts_detected, 'conflict')] : []),
@@ -82,6 +74,6 @@ export const refillVerb: Verb = {
     const said = [`${plural(files_copied, 'file')} copied to the Master (${formatBytes(bytes_copied)})`, ...rest].join(
       ', ',
     );
-    return { json: result, exitCode, text: () => `${result.target}: ${status}. ${said}.` };
+    return { json: result, exitCode: exitCodeOf([result]), text: () => `${result.target}: ${status}. ${said}.` };
   },
 };

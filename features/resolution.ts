@@ -11,7 +11,7 @@ import { mountsBelow, type Scan, walkTree } from '../shared/scan.ts';
 import type { DriveRoot } from '../shared/store.ts';
 import { statAt } from '../shared/syscalls.ts';
 import type { Traits } from './detect.ts';
-import { countTotals, type Plan } from './plan.ts';
+import { type Plan, planOf } from './plan.ts';
 import type { Action } from './reconcile.ts';
 import type { OpenPair } from './session.ts';
 
@@ -144,10 +144,7 @@ class Sides {
       const order = new Map(sortPaths(new Set(actions.map(({ path }) => path))).map((path, index) => [path, index]));
       const once = new Map(actions.map((action) => [`${action.kind} ${action.path}`, action]));
       const sorted = [...once.values()].sort((a, b) => (order.get(a.path) ?? 0) - (order.get(b.path) ?? 0));
-      const totals = { copy: 0, update: 0, delete: 0, conflict: 0, files: 0, bytes: 0, move: 0, skipped: 0 };
-      const plan: Plan = { ...base, actions: sorted, totals, problems: [], failed: 0, settled: [], guards: [] };
-      countTotals(plan);
-      return { plan, strict, reversed, follows: false, resolves: [] };
+      return { plan: planOf(base, sorted, []), strict, reversed, follows: false, resolves: [] };
     };
     const steps = [
       step(this.toMaster, true, true),

@@ -4,7 +4,7 @@
  * sync, with the same checks, and what stands in the way is kept as a version. `undo` takes a whole operation back.
  */
 import type { Context } from '../shared/context.ts';
-import { EXIT, type ExitCode, TandemError } from '../shared/errors.ts';
+import { EXIT, TandemError } from '../shared/errors.ts';
 import {
   type Column,
   defineCommand,
@@ -27,7 +27,7 @@ import { type DriveSide, prune, retentionRules } from './manifests.ts';
 import { findOrigin, type Moment, type Origin, openFolderPair, type Version, versionsAt } from './origin.ts';
 import type { Plan } from './plan.ts';
 import { recall } from './recall.ts';
-import { lockDrive, type Prepare, type RunFlags, runLocked, type SyncResult } from './run.ts';
+import { exitCodeOf, lockDrive, type Prepare, type RunFlags, runLocked, type SyncResult } from './run.ts';
 import { type OpenPair, openPair, reversedPair, type SyncOptions, syncOptions } from './session.ts';
 import { describeUndo, planUndo, undoOperation } from './undo.ts';
 
@@ -228,12 +228,6 @@ async function connectedOrigins(target: string, ctx: Context): Promise<Origin[]>
 
 // --- command ---
 
-function exitCodeOf({ status, conflicts_detected }: SyncResult): ExitCode {
-  if (status === 'cancelled') return EXIT.cancelled;
-  if (status === 'failed') return EXIT.partial;
-  return conflicts_detected > 0 ? EXIT.conflicts : EXIT.done;
-}
-
 function describeResult(result: SyncResult, paint: Paint): string {
   const style = result.status === 'completed' ? 'good' : result.status === 'failed' ? 'bad' : 'warn';
   const parts = [`${result.files_copied} copied`, `${result.files_skipped} unchanged`];
@@ -370,7 +364,7 @@ export const command = defineCommand({
           return { json: plan, text: (paint) => describePlan(plan, paint), exitCode };
         }
         const result = await restoreFromBackup(args['target'], flags, ctx);
-        return { json: result, text: (paint) => describeResult(result, paint), exitCode: exitCodeOf(result) };
+        return { json: result, text: (paint) => describeResult(result, paint), exitCode: exitCodeOf([result]) };
       },
     },
     versions: {
@@ -406,7 +400,7 @@ export const command = defineCommand({
           };
         }
         const result = await undoOperation(args['operation'], lockFlags(options), ctx);
-        return { json: result, text: (paint) => describeResult(result, paint), exitCode: exitCodeOf(result) };
+        return { json: result, text: (paint) => describeResult(result, paint), exitCode: exitCodeOf([result]) };
       },
     },
     prune: {

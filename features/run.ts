@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Context } from '../shared/context.ts';
-import { explain, messageOf, TandemError } from '../shared/errors.ts';
+import { EXIT, type ExitCode, explain, messageOf, TandemError } from '../shared/errors.ts';
 import type { Progress } from '../shared/events.ts';
 import { plural } from '../shared/format.ts';
 import { type InboxEntry, removeConflicts, writeConflicts } from '../shared/inbox.ts';
@@ -47,6 +47,13 @@ export interface SyncResult extends Omit<SyncStatistics, 'cancelled'> {
   status: 'completed' | 'failed' | 'cancelled';
   start_time: string;
   end_time: string;
+}
+
+/** What a command ends with. */
+export function exitCodeOf(results: readonly SyncResult[]): ExitCode {
+  if (results.some(({ status }) => status === 'cancelled')) return EXIT.cancelled;
+  if (results.some(({ status }) => status === 'failed')) return EXIT.partial;
+  return results.some(({ conflicts_detected }) => conflicts_detected > 0) ? EXIT.conflicts : EXIT.done;
 }
 
 /** One pass over the drives; an operation has one, or several that follow each other. */

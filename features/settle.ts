@@ -15,7 +15,7 @@ import { closeDriveRoot, openDriveRoot } from '../shared/store.ts';
 import { statAt } from '../shared/syscalls.ts';
 import { type Group, type GroupOptions, getGroup } from './groups.ts';
 import { findPair, readBaseline } from './history.ts';
-import { countTotals, makePlan, type Plan } from './plan.ts';
+import { makePlan, type Plan, planOf } from './plan.ts';
 import type { Action } from './reconcile.ts';
 import { type Choice, type Keep, resolutionSteps } from './resolution.ts';
 import { type Prepare, type RunFlags, runLocked, type Step, type SyncResult } from './run.ts';
@@ -161,13 +161,6 @@ async function chooser(
     const look = { ...planOf(base, left, [...refused, ...problems]), settled: base.settled };
     return { base, choices, steps: [{ plan: look, strict: true }, ...steps] };
   };
-}
-
-function planOf(base: Plan, actions: Action[], problems: Problem[]): Plan {
-  const totals = { copy: 0, update: 0, delete: 0, conflict: 0, files: 0, bytes: 0, move: 0, skipped: 0 };
-  const plan = { ...base, actions, totals, problems, failed: problems.length, settled: [], guards: [] };
-  countTotals(plan);
-  return plan;
 }
 
 /** A conflict that was found while a run carried its plan out has no facts: the look now is the first. */

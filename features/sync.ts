@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { writeFileAtomic } from '../shared/config.ts';
 import type { Context } from '../shared/context.ts';
 import { spawnDetached } from '../shared/detach.ts';
-import { EXIT, type ExitCode, messageOf, type Problem, TandemError } from '../shared/errors.ts';
+import { EXIT, messageOf, type Problem, TandemError } from '../shared/errors.ts';
 import type { Progress } from '../shared/events.ts';
 import {
   type Column,
@@ -28,10 +28,11 @@ import { getGroup, listGroups } from './groups.ts';
 import { assertGuards } from './guards.ts';
 import { getOperation, listOperations, type Operation, setControl } from './history.ts';
 import { makeRoom } from './manifests.ts';
-import { makePlan, type Plan, planProblem, type SyncTarget, withoutPaths } from './plan.ts';
+import { makePlan, type Plan, type SyncTarget, withoutPaths } from './plan.ts';
 import type { Action, ConflictType } from './reconcile.ts';
 import { refillVerb } from './refill.ts';
-import { type RunFlags, runLocked, type SyncResult } from './run.ts';
+import { exitCodeOf, type RunFlags, runLocked, type SyncResult } from './run.ts';
+import { planProblem } from './saved.ts';
 import { openPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
 import { settleByPolicy } from './settle.ts';
 import { lookAhead } from './travel.ts';
@@ -178,12 +179,6 @@ function conflictOf(action: Action): FileConflict {
     backup_mtime: backup?.[1] ?? null,
     reason: action.reason,
   };
-}
-
-function exitCodeOf(results: readonly SyncResult[]): ExitCode {
-  if (results.some(({ status }) => status === 'cancelled')) return EXIT.cancelled;
-  if (results.some(({ status }) => status === 'failed')) return EXIT.partial;
-  return results.some(({ conflicts_detected }) => conflicts_detected > 0) ? EXIT.conflicts : EXIT.done;
 }
 
 const SHOWN = 20;

@@ -111,7 +111,12 @@ export class Transfer {
 
   /** @param folder of the drive for the partials, when it is not the one of all workers. */
   stage(items: readonly StageItem[], folder?: string): StageResult[] {
-    const partials = this.begin(folder);
+    let partials: Dir;
+    try {
+      partials = this.begin(folder);
+    } catch (error) {
+      return items.map((item) => stageResult(item, 'failed', explain(error)));
+    }
     return items.map((item) => {
       if (this.control.cancel()) return stageResult(item, 'stopped', 'cancelled before it was copied');
       this.nextItem(item.path);
@@ -281,9 +286,15 @@ export class Transfer {
   // --- commit ---
 
   commit(items: readonly CommitItem[], folder?: string): CommitResult[] {
-    const partials = this.begin(folder);
-    this.announced.clear();
-    const records = this.announce(items.filter((item) => this.needsIntent(item)));
+    let partials: Dir;
+    let records: string | undefined;
+    try {
+      partials = this.begin(folder);
+      this.announced.clear();
+      records = this.announce(items.filter((item) => this.needsIntent(item)));
+    } catch (error) {
+      return items.map((item) => commitResult(item, 'failed', explain(error)));
+    }
     let torn = false;
     const results = items.map((item) => {
       this.nextItem(item.path);

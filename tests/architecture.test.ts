@@ -35,7 +35,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   refill: ['groups', 'history', 'plan', 'run', 'session', 'guards'],
   record: ['history'],
   manifests: ['history', 'session'],
+  saved: [],
   sync: [
+    'saved',
     'detect',
     'refill',
     'groups',
@@ -89,6 +91,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
 
 /** Steps of other features, and what `groups` stands on: without a command of their own. */
 const WITHOUT_COMMAND = [
+  'saved',
   'waiting',
   'pairs',
   'reconcile',
