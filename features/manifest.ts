@@ -26,7 +26,7 @@ import {
   parseHashList,
 } from '../shared/mhl.ts';
 import { baseName, displayPath, joinPath, parentOf, type RelPath } from '../shared/paths.ts';
-import { partialFolder, removeTree } from '../shared/recover.ts';
+import { clearPartials, partialFolder } from '../shared/recover.ts';
 import { ALWAYS_EXCLUDED, mountsBelow, scanTree } from '../shared/scan.ts';
 import type { ScrubResult } from '../shared/scrub.ts';
 import { mkdirAt, OPEN_CREATE, OPEN_READ, openAt, renameNoReplace, renameOver, statOpen } from '../shared/syscalls.ts';
@@ -402,7 +402,7 @@ function writeGeneration(
     fsyncSync(home.fd);
   } finally {
     folders.clear();
-    removeTree(side.root.dir, partialFolder(operation));
+    clearPartials(side.root.dir, operation);
   }
   result.manifest = joinPath(joinPath(subpath, FOLDER), name);
   result.generations += 1;

@@ -20,6 +20,7 @@ import type { Action } from './reconcile.ts';
 import { type Choice, type Keep, resolutionSteps } from './resolution.ts';
 import { type Prepare, type RunFlags, runLocked, type Step, type SyncResult } from './run.ts';
 import { type OpenPair, openPair, reversedPair, syncOptions } from './session.ts';
+import { lookAhead } from './travel.ts';
 
 export interface Resolution extends RunFlags {
   /** What shall stand, by path. */
@@ -45,6 +46,7 @@ export async function planResolution(group: string, resolution: Resolution, ctx:
   const choose = await chooser(found, resolution, ctx);
   const pair = await openPair(found, ctx, true);
   try {
+    await lookAhead(pair, ctx);
     return (await choose(pair, ctx)).steps;
   } finally {
     await pair.close();

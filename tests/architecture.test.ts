@@ -19,7 +19,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   encrypt: ['groups'],
   projects: ['groups', 'detect'],
   resolution: ['detect', 'plan', 'reconcile', 'session'],
-  settle: ['groups', 'history', 'plan', 'reconcile', 'resolution', 'run', 'session'],
+  settle: ['groups', 'history', 'plan', 'reconcile', 'resolution', 'run', 'session', 'travel'],
   conflicts: ['groups', 'projects', 'history', 'resolution', 'run', 'session', 'settle'],
   session: ['detect', 'groups', 'pairs'],
   travel: ['detect', 'history', 'pairs', 'session'],

@@ -9,7 +9,7 @@ import { readFileSync, statSync } from 'node:fs';
 const root = new URL('..', import.meta.url);
 
 if (bundleIsCurrent()) {
-  const { runBundle } = await import('../shared/worker.mjs');
+  const { runBundle } = await import('../shared/bundle.mjs');
   const use = /^[a-z]+$/.exec(process.argv[2] ?? 'status')?.[0] ?? 'any';
   const save = runBundle('main', use);
   // Only at the end have all functions run. What fails is not remembered: it may be a word that is no command.
