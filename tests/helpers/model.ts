@@ -325,6 +325,9 @@ export class Life {
         assert.unreachable(`${JSON.stringify(entry)}, once at ${path}, is gone from the Backup without a version`);
     for (const [path, entry] of after.backup.tree) {
       if (entry === 'd' || entry === before.backup.tree.get(path)) continue;
+      // Struck between the rename of a folder and the update of what was edited in it.
+      const former = struck ? [...before.backup.tree].filter(([, one]) => one === entry) : [];
+      if (former.some(([old]) => !after.backup.tree.has(old) && !before.master.tree.has(old))) continue;
       assert.is(entry, before.master.tree.get(path), `${path} is neither what it was nor what the Master has`);
     }
     for (const [path, entry] of before.backup.tree) {
