@@ -48,11 +48,11 @@ export async function readBaseline(pairId: number, subpath: string, ctx: Context
   const db = await ctx.dbIfExists();
   if (!db) return [];
   const found: BaselineRow[] = [];
-  // One JSON text per page costs a third of an object per row; pages keep it below the longest string that V8 takes.
+  // One JSON text per page costs a third of an object per row; short pages keep the peak of the memory low.
   const read = async (condition: string, bounds: readonly SqlValue[]): Promise<string | null> => {
     const page = await db.get<{ rows: string; last: string | null }>(
       `SELECT json_group_array(json_array(${BASELINE_COLUMNS.join(', ')})) AS rows, max(relative_path) AS last FROM
-        (SELECT * FROM file_sync_history WHERE pair_id = ?1 AND ${condition} ORDER BY relative_path LIMIT 20000)`,
+        (SELECT * FROM file_sync_history WHERE pair_id = ?1 AND ${condition} ORDER BY relative_path LIMIT 4000)`,
       [pairId, ...bounds],
     );
     for (const row of JSON.parse(page?.rows ?? '[]') as RowTuple[]) found.push(rowOfTuple(row));
