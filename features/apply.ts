@@ -359,6 +359,7 @@ class Run {
       else actions.push(this.fail(path, committed.message, size));
     });
     await this.record.write(rows, [], actions);
+    if (this.statistics.verified === 'device') await this.record.readBack(rows);
     if (results.some(({ outcome }) => outcome === 'failed')) assertIdentity(this.task.pair);
   }
 

@@ -27,14 +27,16 @@ import { type OpenConflict, readConflicts } from '../shared/inbox.ts';
 import { Entry } from '../shared/listing.ts';
 import { displayPath, isInside, type RelPath, relPath } from '../shared/paths.ts';
 import type { BaselineRow } from '../shared/rows.ts';
-import { lockFlags, lockOptions } from '../shared/run-options.ts';
+import { choiceOf, lockFlags, lockOptions, targetOptions } from '../shared/run-options.ts';
 import { type Stat, statAt } from '../shared/syscalls.ts';
-import { type Group, getGroup, listGroups } from './groups.ts';
+import { listGroups } from './groups.ts';
 import { readBaseline } from './history.ts';
+import { runParts } from './parts.ts';
 import type { Keep } from './resolution.ts';
-import { exitCodeOf, type SyncResult } from './run.ts';
+import { exitCodeOf, type RunFlags, type Step, type SyncResult, syncSums } from './run.ts';
 import { type OpenPair, openPair } from './session.ts';
 import { mergeConflict, pairOf, planResolution, resolvePaths } from './settle.ts';
+import { pathWithin, type Target, targetName, targetsOf, wholeOf } from './targets.ts';
 
 /** One side of a conflict. */
 export interface SideState {
@@ -61,41 +63,37 @@ export interface Conflict {
 
 export const KEEPS = ['master', 'backup', 'both', 'newest', 'largest', 'skip'] as const;
 
-/** Conflicts of a group, or of all; from the database, so the drives need not be connected. */
+/** Conflicts of a group or project, or of all groups; from the database, so the drives need not be connected. */
 export async function listConflicts(
-  group: string | undefined,
+  name: string | undefined,
   path: string | undefined,
   ctx: Context,
+  role?: string,
 ): Promise<Conflict[]> {
-  const groups = group === undefined ? listGroups(ctx) : [getGroup(group, ctx)];
-  const subpath = path === undefined ? relPath('') : relPath(path);
+  const targets = name === undefined ? listGroups(ctx).map(wholeOf) : await targetsOf(name, { path, role }, ctx);
   const found: Conflict[] = [];
-  for (const one of groups) {
-    const pairId = await pairOf(one, ctx);
-    if (pairId === null) continue;
-    for (const open of await readConflicts(pairId, subpath, ctx)) {
-      const row = (await readBaseline(pairId, open.path, ctx)).find((each) => each.path === open.path);
-      found.push(conflictOf(one, open, row));
-    }
-  }
+  for (const target of targets) found.push(...(await conflictsOf(target, ctx)));
   return found;
 }
 
 /**
  * Reference: `resolve_conflicts`.
+ * @param target a group or a project.
  * @param resolutions by path: `keep_master`, `keep_backup`, `keep_both`, or one of `KEEPS`.
  */
-export function resolveConflicts(
-  groupId: string,
+export async function resolveConflicts(
+  target: string,
   resolutions: Readonly<Record<string, string>>,
   ctx: Context,
 ): Promise<SyncResult> {
-  const keep = new Map<string, Keep>();
+  const targets = await targetsOf(target, {}, ctx);
+  const decided: Decided[] = [];
   for (const [path, value] of Object.entries(resolutions)) {
     const side = keepNamed(value.replace(/^keep_/, ''));
-    if (side !== 'skip') keep.set(relPath(path), side);
+    const place = await placeOf(targets, path, ctx);
+    if (side !== 'skip') decided.push({ ...place, side });
   }
-  return resolvePaths(groupId, { keep }, ctx);
+  return settleAll(targets, decided, {}, ctx);
 }
 
 /** How the two versions of a file differ. */
@@ -107,9 +105,10 @@ export interface Difference {
 }
 
 /** @throws TandemError `drive_missing` unless both drives are connected, `not_found` when a side has no such file. */
-export async function diffConflict(group: string, path: string, ctx: Context): Promise<Difference> {
-  const name = relPath(path);
-  const pair = await openPair(getGroup(group, ctx), ctx, true);
+export async function diffConflict(target: string, path: string, ctx: Context, role?: string): Promise<Difference> {
+  const place = await placeOf(await targetsOf(target, { role }, ctx), path, ctx);
+  const name = place.path;
+  const pair = await openPair(place.target.group, ctx, true);
   try {
     const stats = [pair.master, pair.backup].map(({ dir, label }) => {
       const stat = statAt(dir, name);
@@ -133,6 +132,55 @@ export async function diffConflict(group: string, path: string, ctx: Context): P
 }
 
 // --- internal ---
+
+async function conflictsOf(target: Target, ctx: Context): Promise<Conflict[]> {
+  const pairId = await pairOf(target.group, ctx);
+  if (pairId === null) return [];
+  const found: Conflict[] = [];
+  for (const open of await readConflicts(pairId, target.subpath, ctx)) {
+    const row = (await readBaseline(pairId, open.path, ctx)).find((each) => each.path === open.path);
+    found.push(conflictOf(target, open, row));
+  }
+  return found;
+}
+
+/** A path as a user gives it belongs to the first part where such a conflict waits, else to the first part. */
+async function placeOf(
+  targets: readonly Target[],
+  path: string,
+  ctx: Context,
+): Promise<{ target: Target; path: RelPath }> {
+  const places = targets.map((target) => ({ target, path: pathWithin(path, target.subpath) }));
+  for (const place of places.length > 1 ? places : []) {
+    const pairId = await pairOf(place.target.group, ctx);
+    if (pairId !== null && (await readConflicts(pairId, place.path, ctx)).length > 0) return place;
+  }
+  return places[0] as { target: Target; path: RelPath };
+}
+
+interface Decided {
+  target: Target;
+  path: RelPath;
+  side: Keep;
+}
+
+/** As one operation, with a part for each group that something was decided of. */
+function settleAll(
+  targets: readonly Target[],
+  decided: readonly Decided[],
+  flags: RunFlags,
+  ctx: Context,
+): Promise<SyncResult> {
+  const concerned = targets.filter((target) => decided.some((one) => one.target === target));
+  const run = (target: Target, part: { parent?: number }): Promise<SyncResult> =>
+    resolvePaths(target, { keep: keptOf(target, decided), ...flags, ...part }, ctx);
+  const some = concerned.length > 0 ? concerned : targets.slice(0, 1);
+  return runParts(some, { kind: 'resolve', operation: undefined, run, ...syncSums }, ctx);
+}
+
+function keptOf(target: Target, decided: readonly Decided[]): Map<string, Keep> {
+  return new Map(decided.filter((one) => one.target === target).map(({ path, side }) => [path, side]));
+}
 
 const LARGEST_TEXT = 4 * 1024 * 1024;
 
@@ -182,11 +230,11 @@ async function mediaFields(file: string, ctx: Context): Promise<Record<string, s
   }
 }
 
-function conflictOf(group: Group, open: OpenConflict, row: BaselineRow | undefined): Conflict {
+function conflictOf(target: Target, open: OpenConflict, row: BaselineRow | undefined): Conflict {
   const known = (facts: string | null, recorded: string | undefined): SideState | null =>
     facts === null || facts === '' ? null : stateOf(facts, facts === recorded ? row?.checksum : undefined);
   return {
-    target: group.name,
+    target: targetName(target),
     path: open.path,
     conflict_type: open.conflict_type,
     reason: open.reason,
@@ -213,47 +261,68 @@ function keepNamed(text: string): Keep | 'skip' {
   });
 }
 
+/** One target's conflicts, of which some may be chosen. */
+interface Waiting {
+  target: Target;
+  conflicts: Conflict[];
+}
+
 /** The paths that the words of a command line mean, among those that wait. */
 function chosen(
-  waiting: readonly Conflict[],
+  all: readonly Waiting[],
   words: readonly string[],
   options: { all: boolean; only: boolean },
-  group: string,
-): string[] {
-  if (options.all) return waiting.map(({ path }) => path);
+  name: string,
+): { target: Target; conflict: Conflict }[] {
+  const every = all.flatMap(({ target, conflicts }) => conflicts.map((conflict) => ({ target, conflict })));
+  if (options.all) return every;
   if (words.length === 0)
     throw new TandemError('usage', 'No conflict was named.', {
       hint: 'Name paths or patterns, or give --all; `tandem conflicts list` shows what waits.',
     });
-  const ignore = createRequire(import.meta.url)('ignore') as () => Ignore;
-  const every = waiting.map(({ path }) => path);
-  const found = words.flatMap((word) => {
-    const path = word.replace(/\/+$/, '');
-    const named = waiting.filter((one) => one.path === path);
-    const below = named.length > 0 ? named : waiting.filter((one) => isInside(one.path, path));
-    const pattern = ignore().add(word);
-    const matching = below.length > 0 ? below : waiting.filter((one) => pattern.ignores(one.path));
-    if (named.length > 0 && !options.only) return [...withTheirSets([path], every)];
-    if (matching.length > 0) return matching.map((one) => one.path);
-    throw new TandemError('not_found', `'${displayPath(word)}' is no open conflict of '${displayPath(group)}'.`, {
-      hint: `\`tandem conflicts list ${displayPath(group)}\` shows what waits.`,
-    });
-  });
-  return [...new Set(found)];
+  const meant = new Set<Conflict>();
+  for (const word of words) {
+    const found = all.flatMap(({ target, conflicts }) => matching(conflicts, word, target.subpath, options.only));
+    if (found.length === 0)
+      throw new TandemError('not_found', `'${displayPath(word)}' is no open conflict of '${displayPath(name)}'.`, {
+        hint: `\`tandem conflicts list ${displayPath(name)}\` shows what waits.`,
+      });
+    for (const conflict of found) meant.add(conflict);
+  }
+  return every.filter(({ conflict }) => meant.has(conflict));
+}
+
+/** Of one target: the path itself with its camera set, or what is in the folder, or what the pattern means. */
+function matching(waiting: readonly Conflict[], word: string, home: string, only: boolean): Conflict[] {
+  const given = word.replace(/\/+$/, '');
+  const paths = [given, ...(home === '' ? [] : [`${home}/${given}`])];
+  const named = waiting.filter(({ path }) => paths.includes(path));
+  if (named.length > 0) {
+    const every = waiting.map(({ path }) => path);
+    const set = only
+      ? undefined
+      : withTheirSets(
+          named.map(({ path }) => path),
+          every,
+        );
+    return set === undefined ? named : waiting.filter(({ path }) => set.has(path));
+  }
+  const below = waiting.filter(({ path }) => paths.some((folder) => isInside(path, folder)));
+  if (below.length > 0) return below;
+  const pattern = (createRequire(import.meta.url)('ignore') as () => Ignore)().add(word);
+  return waiting.filter(({ path }) => pattern.ignores(path));
 }
 
 /** One side, or for each path what the user answers. */
 async function decisions(
-  waiting: readonly Conflict[],
-  paths: readonly string[],
+  some: readonly { target: Target; conflict: Conflict }[],
   keep: string | undefined,
   ctx: Context,
-): Promise<Map<string, Keep>> {
-  const found = new Map<string, Keep>();
-  for (const path of paths) {
-    const conflict = waiting.find((one) => one.path === path) as Conflict;
+): Promise<Decided[]> {
+  const found: Decided[] = [];
+  for (const { target, conflict } of some) {
     const side = keep === undefined ? await ask(conflict, ctx) : keepNamed(keep);
-    if (side !== 'skip') found.set(path, side);
+    if (side !== 'skip') found.push({ target, path: relPath(conflict.path), side });
   }
   return found;
 }
@@ -299,8 +368,13 @@ const columns: readonly Column<Conflict>[] = [
   { title: 'PATH', value: ({ path }) => displayPath(path) },
 ];
 
-const target = { name: 'target', description: 'group, by name or id', complete: 'target' } as const;
-const onePath = { name: 'path', description: "path of a conflict, from the drive's root", complete: 'path' } as const;
+const target = { name: 'target', description: 'group or project, by name or id', complete: 'target' } as const;
+const roleOption = { flags: '--role <role>', description: 'only this part of a project' };
+const onePath = {
+  name: 'path',
+  description: "path of a conflict, from the project's folder or the drive's root",
+  complete: 'path',
+} as const;
 
 export const command = defineCommand({
   name: 'conflicts',
@@ -310,13 +384,10 @@ export const command = defineCommand({
       summary: 'what waits for a decision (exit code 3 while anything does)',
       examples: ['tandem conflicts list', 'tandem conflicts list Archive --path Projects/Wedding --json'],
       args: [{ ...target, optional: true }],
-      options: [{ flags: '--path <subpath>', description: 'only this folder', complete: 'path' }],
+      options: targetOptions,
       run: async ({ args, options }, ctx) => {
-        const found = await listConflicts(
-          args['target'] as string | undefined,
-          options['path'] as string | undefined,
-          ctx,
-        );
+        const { path, role } = choiceOf(options);
+        const found = await listConflicts(args['target'] as string | undefined, path, ctx, role);
         const none = 'No conflict waits.';
         return {
           json: found,
@@ -329,8 +400,14 @@ export const command = defineCommand({
       summary: 'both sides of a conflict, and what was last agreed on',
       examples: ['tandem conflicts show Archive Photo1.jpg'],
       args: [target, onePath],
-      run: async ({ args }, ctx) => {
-        const found = await conflictAt(args['target'] as string, args['path'] as string, ctx);
+      options: [roleOption],
+      run: async ({ args, options }, ctx) => {
+        const found = await conflictAt(
+          args['target'] as string,
+          args['path'] as string,
+          options['role'] as string | undefined,
+          ctx,
+        );
         const side = (name: string, state: SideState | null): string =>
           `  ${name.padEnd(9)} ${describeSide(state)}${state?.checksum === undefined ? '' : `  ${state.checksum}`}`;
         return {
@@ -350,8 +427,10 @@ export const command = defineCommand({
       summary: 'how the two versions differ: the text, or size, times and media data',
       examples: ['tandem conflicts diff Archive Notes/shotlist.txt'],
       args: [target, onePath],
-      run: async ({ args }, ctx) => {
-        const found = await diffConflict(args['target'] as string, args['path'] as string, ctx);
+      options: [roleOption],
+      run: async ({ args, options }, ctx) => {
+        const role = options['role'] as string | undefined;
+        const found = await diffConflict(args['target'] as string, args['path'] as string, ctx, role);
         const fields = found.fields.map(
           ({ field, master, backup }) => `${field}: ${master} on the Master, ${backup} on the Backup`,
         );
@@ -384,7 +463,8 @@ export const command = defineCommand({
           description: "what shall stand; master takes the Master's state, deletion included",
           choices: KEEPS,
         },
-        { flags: '--all', description: 'every conflict of the group' },
+        { flags: '--all', description: 'every conflict of the target' },
+        roleOption,
         { flags: '--only', description: 'the named files alone, without what belongs to the same shot' },
         { flags: '-n, --dry-run', description: 'show what would be done; write nothing at all' },
         ...lockOptions,
@@ -400,13 +480,14 @@ export const command = defineCommand({
           flags: '--program <command>',
           description: 'with {master}, {backup} and {merged}; else the variable TANDEM_MERGE',
         },
+        roleOption,
         ...lockOptions,
       ],
       run: async ({ args, options }, ctx) => {
         const program = wordsOf((options['program'] as string | undefined) ?? process.env['TANDEM_MERGE']);
-        const group = args['target'] as string;
-        const path = args['path'] as string;
-        const result = await mergeConflict(group, path, program, lockFlags(options), ctx);
+        const targets = await targetsOf(args['target'] as string, { role: options['role'] as string | undefined }, ctx);
+        const { target: part, path } = await placeOf(targets, args['path'] as string, ctx);
+        const result = await mergeConflict(part, path, program, lockFlags(options), ctx);
         return { json: result, text: (paint) => describeResult(result, 1, paint), exitCode: exitCodeOf([result]) };
       },
     },
@@ -425,38 +506,55 @@ function wordsOf(text: string | undefined): string[] {
 }
 
 async function resolveCommand(args: Values, options: Values, ctx: Context): Promise<Output> {
-  const group = args['target'] as string;
-  const waiting = await listConflicts(group, undefined, ctx);
+  const name = args['target'] as string;
+  const targets = await targetsOf(name, { role: options['role'] as string | undefined }, ctx);
+  const waiting: Waiting[] = [];
+  for (const target of targets) waiting.push({ target, conflicts: await conflictsOf(target, ctx) });
   const words = (args['paths'] as string[] | undefined) ?? [];
-  const paths = chosen(waiting, words, { all: options['all'] === true, only: options['only'] === true }, group);
-  const keep = await decisions(waiting, paths, options['keep'] as string | undefined, ctx);
-  if (keep.size === 0)
+  const some = chosen(waiting, words, { all: options['all'] === true, only: options['only'] === true }, name);
+  const decided = await decisions(some, options['keep'] as string | undefined, ctx);
+  if (decided.length === 0)
     return { json: null, text: () => 'Nothing was decided, nothing was changed.', exitCode: EXIT.conflicts };
-  if (options['dryRun']) {
-    const steps = await planResolution(group, { keep, ...lockFlags(options) }, ctx);
-    const done = steps.flatMap(({ plan, reversed }) =>
-      plan.actions
-        .filter(({ kind }) => kind !== 'conflict')
-        .map(({ kind, path, size }) => ({ kind, path, size, side: reversed ? 'master' : 'backup' })),
-    );
-    const problems = steps.flatMap(({ plan }) => plan.problems);
-    const lines = done.map(
-      ({ kind, path, side }) =>
-        `${kind.padEnd(7)} on the ${side === 'master' ? 'Master' : 'Backup'}: ${displayPath(path)}`,
-    );
-    const wrong = problems.map(({ path, message }) => `! ${displayPath(path)}: ${displayPath(message)}`);
-    return { json: { actions: done, problems }, text: () => [...lines, ...wrong, 'Nothing was written.'].join('\n') };
-  }
-  const result = await resolvePaths(group, { keep, ...lockFlags(options) }, ctx);
-  return { json: result, text: (paint) => describeResult(result, keep.size, paint), exitCode: exitCodeOf([result]) };
+  if (options['dryRun']) return planned(targets, decided, lockFlags(options), ctx);
+  const result = await settleAll(targets, decided, lockFlags(options), ctx);
+  return {
+    json: result,
+    text: (paint) => describeResult(result, decided.length, paint),
+    exitCode: exitCodeOf([result]),
+  };
 }
 
-async function conflictAt(group: string, path: string, ctx: Context): Promise<Conflict> {
-  const name = relPath(path);
-  const found = (await listConflicts(group, name, ctx)).find((one) => one.path === name);
+async function planned(
+  targets: readonly Target[],
+  decided: readonly Decided[],
+  flags: RunFlags,
+  ctx: Context,
+): Promise<Output> {
+  const steps: Step[] = [];
+  for (const target of targets) {
+    const keep = keptOf(target, decided);
+    if (keep.size > 0) steps.push(...(await planResolution(target, { keep, ...flags }, ctx)));
+  }
+  const done = steps.flatMap(({ plan, reversed }) =>
+    plan.actions
+      .filter(({ kind }) => kind !== 'conflict')
+      .map(({ kind, path, size }) => ({ kind, path, size, side: reversed ? 'master' : 'backup' })),
+  );
+  const problems = steps.flatMap(({ plan }) => plan.problems);
+  const lines = done.map(
+    ({ kind, path, side }) =>
+      `${kind.padEnd(7)} on the ${side === 'master' ? 'Master' : 'Backup'}: ${displayPath(path)}`,
+  );
+  const wrong = problems.map(({ path, message }) => `! ${displayPath(path)}: ${displayPath(message)}`);
+  return { json: { actions: done, problems }, text: () => [...lines, ...wrong, 'Nothing was written.'].join('\n') };
+}
+
+async function conflictAt(name: string, text: string, role: string | undefined, ctx: Context): Promise<Conflict> {
+  const { target, path } = await placeOf(await targetsOf(name, { role }, ctx), text, ctx);
+  const found = (await conflictsOf({ ...target, subpath: path }, ctx)).find((one) => one.path === path);
   if (found) return found;
-  throw new TandemError('not_found', `'${displayPath(name)}' is no open conflict of '${displayPath(group)}'.`, {
-    hint: `\`tandem conflicts list ${displayPath(group)}\` shows what waits.`,
+  throw new TandemError('not_found', `'${displayPath(path)}' is no open conflict of '${displayPath(name)}'.`, {
+    hint: `\`tandem conflicts list ${displayPath(name)}\` shows what waits.`,
   });
 }
 

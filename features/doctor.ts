@@ -17,9 +17,10 @@ import {
 } from 'node:fs';
 import { devNull } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { type Check, fail, failed, ok, sentence, warn } from '../shared/checks.ts';
 import type { Context } from '../shared/context.ts';
 import { moveDatabaseAside } from '../shared/db.ts';
-import { EXIT, errnoOf, messageOf, TandemError } from '../shared/errors.ts';
+import { EXIT, errnoOf, messageOf } from '../shared/errors.ts';
 import {
   type Column,
   defineCommand,
@@ -30,8 +31,9 @@ import {
   type Style,
 } from '../shared/feature.ts';
 import { formatAge, formatBytes, formatCount, plural } from '../shared/format.ts';
-import { foldText, type Group, quote, ROLES, type Role } from '../shared/groups-file.ts';
+import { type Group, ROLES, type Role } from '../shared/groups-file.ts';
 import { lockHolder } from '../shared/lock.ts';
+import { foldText, quote } from '../shared/named.ts';
 import { displayPath } from '../shared/paths.ts';
 import { findVersion } from '../shared/scan.ts';
 import { MIGRATIONS } from '../shared/schema.ts';
@@ -40,18 +42,10 @@ import { closeFolder, type Dir, hasNative, openFolder, openRoot, statAt } from '
 import { type DriveInfo, listDrives, readSignature } from './detect.ts';
 import { listGroups } from './groups.ts';
 import { listOperations } from './history.ts';
+import { projectChecks } from './orphans.ts';
 import { matchPair, ROLE_NAME } from './pairs.ts';
 
-export interface Check {
-  /** What is checked, and for a drive whose: `lsblk`, `database`, `signature:Archive/backup`. */
-  name: string;
-  /** `warn`: works, but not as well or not as safely as it could. `fail`: something does not work, or data is in danger. */
-  status: 'ok' | 'warn' | 'fail';
-  /** One sentence, safe for a terminal. */
-  message: string;
-  /** How to mend it; null when there is nothing to mend. */
-  hint: string | null;
-}
+export type { Check } from '../shared/checks.ts';
 
 /** Runs every check; nothing is written, and no check throws: what cannot be looked at is itself a finding. */
 export async function runChecks(ctx: Context): Promise<Check[]> {
@@ -67,14 +61,11 @@ export async function runChecks(ctx: Context): Promise<Check[]> {
     folder,
     ...(await databaseChecks(folder.status === 'ok', ctx)),
     ...(settings.status === 'fail' ? [] : await driveChecks(groups, reading)),
+    ...(settings.status === 'fail' ? [] : await projectChecks(groups, reading)),
   ];
 }
 
 // --- internal ---
-
-const ok = (name: string, message: string): Check => ({ name, status: 'ok', message, hint: null });
-const warn = (name: string, message: string, hint: string): Check => ({ name, status: 'warn', message, hint });
-const fail = (name: string, message: string, hint: string): Check => ({ name, status: 'fail', message, hint });
 
 /** A check that cannot be carried out has failed. */
 function attempt(name: string, check: () => Check): Check {
@@ -84,17 +75,6 @@ function attempt(name: string, check: () => Check): Check {
     return failed(name, error);
   }
 }
-
-function failed(name: string, error: unknown): Check {
-  const hint = error instanceof TandemError ? error.hint : undefined;
-  return fail(
-    name,
-    sentence(displayPath(messageOf(error))),
-    displayPath(hint ?? 'Mend the cause and run `tandem doctor` again.'),
-  );
-}
-
-const sentence = (text: string): string => (/[.?!]$/.test(text) ? text : `${text}.`);
 
 // The machine.
 

@@ -7,7 +7,7 @@
  * its drives here, and with which options. Deleting a group never touches a file of the user's.
  */
 import { randomUUID } from 'node:crypto';
-import type { Context } from '../shared/context.ts';
+import { type Context, confirmed } from '../shared/context.ts';
 import { messageOf, TandemError } from '../shared/errors.ts';
 import {
   type Column,
@@ -18,30 +18,20 @@ import {
   renderTable,
   runIfMain,
 } from '../shared/feature.ts';
+import { isoTime } from '../shared/fields.ts';
 import { formatAge, formatBytes, formatTime } from '../shared/format.ts';
 import {
-  checkName,
   type DriveIdentity,
   editGroup,
   editGroups,
   type Group,
-  isoTime,
   listGroups,
   pickGroup,
-  quote,
   ROLES,
   type Role,
 } from '../shared/groups-file.ts';
-import {
-  flatten,
-  type GroupOptions,
-  PRESETS,
-  parseAssignment,
-  presetNamed,
-  showValue,
-  unflatten,
-  withDefaults,
-} from '../shared/options.ts';
+import { checkName, quote } from '../shared/named.ts';
+import { flatten, type GroupOptions, optionChange, PRESETS, showValue, withDefaults } from '../shared/options.ts';
 import { displayPath } from '../shared/paths.ts';
 import { type DriveInfo, findDrive, listDrives, writeSignature } from './detect.ts';
 import { handoverVerbs } from './handover.ts';
@@ -119,7 +109,7 @@ export async function createGroup(
     options: {},
   };
   await editGroups(ctx, (groups) => {
-    checkName(group.name, groups);
+    checkName(group.name, groups, 'group');
     for (const drive of [master, backup]) checkFree(drive, groups);
     return [...groups, group];
   });
@@ -155,7 +145,7 @@ export async function updateGroup(
     editGroup(group.id, ctx, (next, groups) => {
       if (changes.name !== undefined) {
         next.name = changes.name.trim();
-        checkName(next.name, groups, group.id);
+        checkName(next.name, groups, 'group', group.id);
       }
       if (changes.description !== undefined) next.description = changes.description.trim();
       for (const { role, drive, drive_uuid } of signed) next[`${role}_drive`] = { ...identityOf(drive), drive_uuid };
@@ -181,23 +171,12 @@ export async function setGroupOptions(
   preset: string | undefined,
   ctx: Context,
 ): Promise<{ group: Group; changed: Record<string, unknown>; later: string[] }> {
-  const chosen = preset === undefined ? undefined : presetNamed(preset);
-  const changed: Record<string, unknown> = { ...chosen?.values };
-  for (const text of assignments) {
-    const [key, value] = parseAssignment(text);
-    changed[key] = value;
-  }
+  const { keys, later, change } = optionChange(assignments, preset);
   const group = await editGroup(getGroup(query, ctx).id, ctx, (next) => {
-    const flat = flatten(next.options);
-    for (const [key, value] of Object.entries(changed)) {
-      if (value === undefined) delete flat[key];
-      else flat[key] = value;
-    }
-    next.options = unflatten(flat);
+    next.options = change(next.options);
   });
   const effective = flatten(resolveOptions(group));
-  for (const key of Object.keys(changed)) changed[key] = effective[key];
-  return { group, changed, later: [...(chosen?.later ?? [])] };
+  return { group, changed: Object.fromEntries(keys.map((key) => [key, effective[key]])), later };
 }
 
 /**
@@ -423,11 +402,6 @@ function warn(warnings: readonly string[], ctx: Context): void {
   for (const message of warnings) ctx.emit({ kind: 'warning', message });
 }
 
-async function confirmed(question: string, ctx: Context): Promise<void> {
-  if (await ctx.prompts.confirm(question, '--yes')) return;
-  throw new TandemError('cancelled', 'The answer was No.', { hint: 'Nothing was changed.' });
-}
-
 const GROUP = { name: 'group', description: 'id, unique start of an id, or name', complete: 'group' } as const;
 
 export const command = defineCommand({
@@ -518,11 +492,6 @@ export const command = defineCommand({
       options: [{ flags: '--preset <name>', description: Object.keys(PRESETS).join(', ') }],
       run: async ({ args, options }, ctx) => {
         const assignments: string[] = args['assignment'] ?? [];
-        if (assignments.length === 0 && options['preset'] === undefined) {
-          throw new TandemError('usage', 'No option is given.', {
-            hint: 'Give KEY=VALUE or --preset NAME; `tandem groups show GROUP` lists the options.',
-          });
-        }
         const { group, changed, later } = await setGroupOptions(args['group'], assignments, options['preset'], ctx);
         const lines = Object.entries(changed).map(([key, value]) => `${key} = ${displayPath(showValue(value))}`);
         if (later.length > 0) lines.push(`Arrives with a later version: ${later.join(', ')}`);

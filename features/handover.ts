@@ -9,22 +9,20 @@ import { type Carrier, carryState, hasChanges, knownPair, mirrorRecord } from '.
 import type { Context } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
 import type { Output, Verb } from '../shared/feature.ts';
+import { isoTime } from '../shared/fields.ts';
 import {
   carriedGroup,
-  checkName,
   type DriveIdentity,
   editGroup,
   editGroups,
-  foldText,
   type Group,
-  isoTime,
   listGroups,
   pickGroup,
-  quote,
   ROLES,
   type Role,
 } from '../shared/groups-file.ts';
 import { DriveLock } from '../shared/lock.ts';
+import { checkName, foldText, quote } from '../shared/named.ts';
 import { readOptions } from '../shared/options.ts';
 import { displayPath } from '../shared/paths.ts';
 import { usableSerial } from '../shared/platform.ts';
@@ -85,7 +83,7 @@ export async function adoptGroup(
     options,
   };
   await editGroups(ctx, (groups) => {
-    checkName(group.name, groups);
+    checkName(group.name, groups, 'group');
     return [...groups, group];
   });
   const warnings = problems.map(({ key, message }) => `The option ${displayPath(key)} was not taken over: ${message}.`);

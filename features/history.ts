@@ -15,8 +15,10 @@ import type { Progress } from '../shared/events.ts';
 import type { Column, Output, Paint, Style, VerbInput } from '../shared/feature.ts';
 import { defineCommand, definePanel, renderTable, runIfMain } from '../shared/feature.ts';
 import { formatBytes, formatCount, formatDuration, formatRate, formatTime, plural } from '../shared/format.ts';
+import { csvOf, jsonOf, secondsOf } from '../shared/history-files.ts';
 import { isGone, type ProcessIdentity, thisProcess } from '../shared/machine.ts';
 import { displayPath } from '../shared/paths.ts';
+import { wholeNumber } from '../shared/run-options.ts';
 
 export * from '../shared/baseline.ts';
 
@@ -35,6 +37,12 @@ export interface OperationStart {
   target_kind: 'group' | 'project';
   target_name: string;
   subpath: string;
+  /** Of a project with several parts, the one that this is. */
+  role?: string;
+  /** Number of the operation that this is a part of. */
+  parent_id?: number;
+  /** How many parts it is made of; they do the work, and this one sums them up. */
+  parts?: number;
 }
 
 export interface OperationResult {
@@ -52,8 +60,13 @@ export interface OperationResult {
   reason: string | null;
 }
 
-export interface Operation extends Omit<OperationStart, 'target_kind'>, Omit<OperationResult, 'verified'> {
+export interface Operation
+  extends Omit<OperationStart, 'target_kind' | 'role' | 'parent_id' | 'parts'>,
+    Omit<OperationResult, 'verified'> {
   id: number;
+  role: string;
+  parent_id: number | null;
+  parts: number;
   status: OperationStatus;
   target_kind: string;
   verified: string;
@@ -82,6 +95,8 @@ export interface HistoryFilter {
   status?: OperationStatus;
   /** `sync`, `verify` … */
   type?: string;
+  /** Only what is a part of no other; else everything that worked on drives, and no sums of others. */
+  whole?: boolean;
   limit: number | 'all';
   offset?: number;
 }
@@ -111,10 +126,18 @@ export async function startOperation(start: OperationStart, ctx: Context): Promi
   const { pid, start: processStart, boot_id, pid_namespace } = thisProcess();
   const { lastId } = await db.transaction(() =>
     db.run(
-      `INSERT INTO sync_operations (uuid, group_id, operation_type, target_kind, target_name, subpath, status, start_time,
-        process_id, process_start, boot_id, pid_namespace) SELECT ?1 ->> 'uuid', ?1 ->> 'group_id', ?1 ->> 'operation_type',
-        ?1 ->> 'target_kind', ?1 ->> 'target_name', ?1 ->> 'subpath', 'running', ?2, ?3, ?4, ?5, ?6`,
-      [JSON.stringify(start), ctx.now().toISOString(), pid, processStart, boot_id, pid_namespace],
+      `INSERT INTO sync_operations (uuid, group_id, operation_type, target_kind, target_name, subpath, role, parent_id, parts,
+        status, start_time, process_id, process_start, boot_id, pid_namespace) SELECT ?1 ->> 'uuid', ?1 ->> 'group_id',
+        ?1 ->> 'operation_type', ?1 ->> 'target_kind', ?1 ->> 'target_name', ?1 ->> 'subpath', ?1 ->> 'role',
+        ?1 ->> 'parent_id', ?1 ->> 'parts', 'running', ?2, ?3, ?4, ?5, ?6`,
+      [
+        JSON.stringify({ role: '', parts: 0, ...start }),
+        ctx.now().toISOString(),
+        pid,
+        processStart,
+        boot_id,
+        pid_namespace,
+      ],
     ),
   );
   return lastId;
@@ -167,7 +190,7 @@ export async function setControl(operation: Operation, control: Control, ctx: Co
   const db = await ctx.db();
   const { changes } = await db.transaction(() =>
     db.run(
-      `UPDATE sync_operations SET control = ?1 WHERE id = ?2 AND status = 'running'
+      `UPDATE sync_operations SET control = ?1 WHERE (id = ?2 OR parent_id = ?2) AND status = 'running'
         AND NOT (control = 'stop' AND ?1 <> 'stop') AND NOT (control = 'cancel' AND ?1 NOT IN ('cancel', 'stop'))`,
       [control, operation.id],
     ),
@@ -201,8 +224,8 @@ export async function markInterrupted(ctx: Context): Promise<number> {
 export async function listOperations(filter: HistoryFilter, ctx: Context): Promise<Operation[]> {
   const db = await ctx.dbIfExists();
   if (!db) return [];
-  const { group_id, target, status, type, limit, offset = 0 } = filter;
-  const conditions = ['true'];
+  const { group_id, target, status, type, whole = false, limit, offset = 0 } = filter;
+  const conditions = [whole ? '(parent_id IS NULL OR group_id = ?2)' : 'parts = 0'];
   if (group_id !== undefined) conditions.push('group_id = ?1');
   if (target !== undefined) conditions.push('(target_name = ?2 OR group_id = ?2)');
   if (status !== undefined) conditions.push('status = ?3');
@@ -239,6 +262,13 @@ export async function getOperation(query: string, ctx: Context): Promise<Operati
       hint: 'Give more of the id, or the number from `tandem history list`.',
     },
   );
+}
+
+/** What an operation over several groups is made of, in the order in which they began. */
+export async function partsOfOperation({ id, parts }: Operation, ctx: Context): Promise<Operation[]> {
+  const db = parts > 0 ? await ctx.dbIfExists() : undefined;
+  const sql = `SELECT ${OPERATION_COLUMNS} FROM sync_operations WHERE parent_id = ? ORDER BY id`;
+  return (await db?.all<OperationRow>(sql, [id]))?.map(toOperation) ?? [];
 }
 
 /** In the order in which they were recorded; empty when they were pruned. */
@@ -311,7 +341,7 @@ const NOTHING_DONE: OperationResult = {
 type OperationRow = Omit<Operation, 'problems' | 'progress'> & { problems: string; progress: string | null };
 
 const OPERATION_COLUMNS = `id, uuid, group_id, operation_type, status, start_time, end_time, process_id, progress, control,
-  target_kind, target_name, subpath, ${Object.keys(NOTHING_DONE).join(', ')}`;
+  target_kind, target_name, subpath, role, parent_id, parts, ${Object.keys(NOTHING_DONE).join(', ')}`;
 
 const ENDED = `FILTER (WHERE end_time IS NOT NULL AND reason IS NOT 'interrupted'`;
 const SECONDS = `max(0, unixepoch(end_time, 'subsec') - unixepoch(start_time, 'subsec'))`;
@@ -325,8 +355,8 @@ const STATISTICS = `SELECT group_id, (SELECT target_name FROM sync_operations AS
   coalesce(sum(${SECONDS}) ${ENDED}), 0.0) AS duration_seconds,
   sum(bytes_copied) ${ENDED}) / nullif(sum(${SECONDS}) ${ENDED} AND bytes_copied > 0), 0) AS bytes_per_second,
   max(end_time) FILTER (WHERE status = 'completed' AND operation_type = 'sync') AS last_success
-  FROM sync_operations AS every WHERE ?1 IS NULL OR group_id = ?1 OR group_id IN
-    (SELECT group_id FROM sync_operations WHERE target_kind = 'group' AND target_name = ?1)
+  FROM sync_operations AS every WHERE parts = 0 AND (?1 IS NULL OR group_id = ?1 OR group_id IN
+    (SELECT group_id FROM sync_operations WHERE target_kind = 'group' AND target_name = ?1))
   GROUP BY group_id ORDER BY max(id) DESC`;
 
 async function pruneActions(db: Database, ctx: Context): Promise<void> {
@@ -360,36 +390,6 @@ function unknownOperation(query: string): TandemError {
   return new TandemError('not_found', `No operation is called '${displayPath(query)}'.`, {
     hint: 'Give a number or an id from `tandem history list`.',
   });
-}
-
-function secondsOf(operation: Operation): number | null {
-  if (operation.end_time === null || operation.reason === 'interrupted') return null;
-  return Math.max(0, (Date.parse(operation.end_time) - Date.parse(operation.start_time)) / 1000);
-}
-
-function csvOf(operations: readonly Operation[]): string {
-  const time = (iso: string | null): string => (iso ?? '').slice(0, 19).replace('T', ' ');
-  const quoted = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const lines = operations.map((one) => {
-    const counts = [one.files_copied, one.files_skipped, one.files_failed, one.bytes_copied];
-    const times = [secondsOf(one)?.toFixed(1) ?? '', time(one.start_time), time(one.end_time)];
-    return [one.id, quoted(one.operation_type), one.status, ...counts, ...times].join(',');
-  });
-  const head =
-    'Operation ID,Type,Status,Files Copied,Files Skipped,Files Failed,Bytes Copied,Duration (s),Start Time,End Time';
-  return [head, ...lines, ''].join('\n');
-}
-
-function jsonOf(operations: readonly Operation[], now: Date): string {
-  const time = (iso: string): string => iso.replace(/\.\d+Z$/, 'Z');
-  const entries = operations.map(({ id, group_id, operation_type, status, start_time, end_time, ...counts }) => {
-    const { files_copied, files_skipped, files_failed, bytes_copied } = counts;
-    const times = { start_time: time(start_time), end_time: end_time === null ? null : time(end_time) };
-    const numbers = { files_copied, files_skipped, files_failed, bytes_copied };
-    return { id, group_id, operation_type, status, ...times, ...numbers };
-  });
-  const document = { operations: entries, export_time: time(now.toISOString()), total_operations: entries.length };
-  return `${JSON.stringify(document, null, 2)}\n`;
 }
 
 const STYLE: Record<string, Style> = {
@@ -437,8 +437,10 @@ function localTime(iso: string | null): string {
   return iso === null ? '—' : formatTime(new Date(iso));
 }
 
-function targetOf(row: Operation): string {
-  return displayPath(row.subpath === '' ? row.target_name : `${row.target_name}/${row.subpath}`);
+/** What it worked on, as people call it. */
+export function targetOf({ target_kind, target_name, subpath, role }: Operation): string {
+  if (target_kind === 'project') return displayPath(role === '' ? target_name : `${target_name} (${role})`);
+  return displayPath(subpath === '' ? target_name : `${target_name}/${subpath}`);
 }
 
 function statusOf(row: Operation): string {
@@ -452,7 +454,7 @@ function durationOf(row: Operation): string {
   return seconds === null ? '—' : formatDuration(seconds);
 }
 
-function detailsOf(row: Operation, files: readonly FileAction[], paint: Paint): string {
+function detailsOf(row: Operation, files: readonly FileAction[], parts: readonly Operation[], paint: Paint): string {
   const copied = `${plural(row.files_copied, 'file')} (${formatBytes(row.bytes_copied)}) copied`;
   const others = (['skipped', 'moved', 'deleted', 'failed'] as const).map((what) => {
     return `${formatCount(row[`files_${what}`])} ${what}`;
@@ -469,24 +471,19 @@ function detailsOf(row: Operation, files: readonly FileAction[], paint: Paint): 
     `Verified  ${displayPath(row.verified)}`,
     ...row.problems.map((one) => `${paint('bad', 'Problem')}   ${displayPath(`${one.path}: ${one.message}`)}`),
   ];
+  if (parts.length > 0) return [...lines, '', renderTable(parts, columns, paint)].join('\n');
   const none = 'It touched no file, or the list of its files was pruned (`history:` in app.yaml).';
   return [...lines, '', files.length > 0 ? renderTable(files, actionColumns, paint) : none].join('\n');
-}
-
-function wholeNumber(flag: string, lowest: number): (text: string) => number {
-  return (text) => {
-    if (/^\d{1,9}$/.test(text) && Number(text) >= lowest) return Number(text);
-    throw new TandemError('usage', `${flag} takes a whole number from ${lowest}, not '${displayPath(text)}'.`, {
-      hint: `For example ${flag} 50${flag === '--limit' ? ', or --limit all' : ''}.`,
-    });
-  };
 }
 
 async function runList({ options }: VerbInput, ctx: Context): Promise<Output> {
   await markInterrupted(ctx);
   const { target, status, limit = 50, offset = 0 } = options;
   // One more than is shown tells whether there are older ones.
-  const found = await listOperations({ target, status, limit: limit === 'all' ? limit : limit + 1, offset }, ctx);
+  const found = await listOperations(
+    { target, status, whole: true, limit: limit === 'all' ? limit : limit + 1, offset },
+    ctx,
+  );
   const shown = limit === 'all' ? found : found.slice(0, limit);
   const more = found.length > shown.length ? `\nOlder ones: --offset ${offset + shown.length}, or --limit all.` : '';
   const none = 'No such operation is recorded; `tandem sync run GROUP` makes the first one.';
@@ -498,7 +495,9 @@ async function runShow({ args }: VerbInput, ctx: Context): Promise<Output> {
   await markInterrupted(ctx);
   const operation = await getOperation(args['operation'], ctx);
   const files = await operationFiles(operation.id, ctx);
-  return { json: { ...operation, files }, text: (paint) => detailsOf(operation, files, paint) };
+  const parts = await partsOfOperation(operation, ctx);
+  const json = parts.length > 0 ? { ...operation, files, part_operations: parts } : { ...operation, files };
+  return { json, text: (paint) => detailsOf(operation, files, parts, paint) };
 }
 
 async function runExport({ options }: VerbInput, ctx: Context): Promise<Output> {
@@ -556,9 +555,9 @@ export const command = defineCommand({
         {
           flags: '--limit <n>',
           description: 'how many, or all (default 50)',
-          parse: (text) => (text === 'all' ? text : wholeNumber('--limit', 1)(text)),
+          parse: (text) => (text === 'all' ? text : wholeNumber(text, '--limit', 1)),
         },
-        { flags: '--offset <n>', description: 'skip the newest N', parse: wholeNumber('--offset', 0) },
+        { flags: '--offset <n>', description: 'skip the newest N', parse: (text) => wholeNumber(text, '--offset', 0) },
       ],
       run: runList,
     },

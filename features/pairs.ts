@@ -7,18 +7,10 @@ import { realpathSync } from 'node:fs';
 import type { Context } from '../shared/context.ts';
 import { messageOf, TandemError } from '../shared/errors.ts';
 import { VERSION } from '../shared/feature.ts';
+import { isoTime } from '../shared/fields.ts';
 import { formatBytes } from '../shared/format.ts';
-import {
-  type DriveIdentity,
-  editGroup,
-  foldText,
-  type Group,
-  isoTime,
-  listGroups,
-  quote,
-  ROLES,
-  type Role,
-} from '../shared/groups-file.ts';
+import { type DriveIdentity, editGroup, type Group, listGroups, ROLES, type Role } from '../shared/groups-file.ts';
+import { foldText, quote } from '../shared/named.ts';
 import { displayPath, isInside } from '../shared/paths.ts';
 import { usableSerial } from '../shared/platform.ts';
 import {

@@ -24,7 +24,6 @@ import {
 import { mountsBelow, type Scan, walkTree } from '../shared/scan.ts';
 import { bornAt, settableGranularity, statAt } from '../shared/syscalls.ts';
 import type { Traits } from './detect.ts';
-import type { Group } from './groups.ts';
 import { type Guard, guardsOf, sayWhatIsNewlyLeftOut } from './guards.ts';
 import { type BaselineRow, findPair, readBaseline } from './history.ts';
 import { findMoves, type MoveRules, type Moves, withEmptied } from './moves.ts';
@@ -41,13 +40,8 @@ import {
 } from './reconcile.ts';
 import { carriesOwner, type OpenPair, OS_JUNK, type SyncOptions, workersOf } from './session.ts';
 import { type OpenTrees, openTrees, type Survey, survey } from './survey.ts';
+import type { Target } from './targets.ts';
 import { hold, noLonger } from './waiting.ts';
-
-export interface SyncTarget {
-  group: Group;
-  /** Folder of the drives that is synced; `''` for the whole drive. */
-  subpath: RelPath;
-}
 
 export interface PlanTotals {
   copy: number;
@@ -61,9 +55,19 @@ export interface PlanTotals {
   skipped: number;
 }
 
+/** What the plan is for; a project's part has its id and, when it has several, the role. */
+export interface PlanTarget {
+  kind: 'group' | 'project';
+  group_id: string;
+  name: string;
+  subpath: string;
+  project_id?: string;
+  role?: string;
+}
+
 export interface Plan {
   tandem_plan: 1;
-  target: { kind: 'group'; group_id: string; name: string; subpath: string };
+  target: PlanTarget;
   master_uuid: string;
   backup_uuid: string;
   created_at: string;
@@ -88,7 +92,7 @@ export interface Plan {
  */
 export async function makePlan(
   pair: OpenPair,
-  target: SyncTarget,
+  target: Target,
   options: SyncOptions,
   ctx: Context,
   foresee: () => void = () => {},
@@ -99,7 +103,7 @@ export async function makePlan(
   const surveying = survey(pair, target.subpath, filter, keyRules(pair), pairId, ctx);
   if (pairId === null) foresee();
   const found = await surveying;
-  const plan = emptyPlan(pair, target.subpath, options, ctx);
+  const plan = emptyPlan(pair, target, options, ctx);
   if (pair.careful !== null) plan.problems.push({ path: '.tandem/state', message: `careful run: ${pair.careful}` });
   plan.problems.push(...sideProblems(found.master, 'Master'), ...sideProblems(found.backup, 'Backup'));
   // What cannot be read on the Master is not backed up: that is no complete run.
@@ -141,10 +145,10 @@ export function planOf(base: Plan, actions: Action[], problems: Problem[]): Plan
 }
 
 /** A plan that does nothing yet. */
-export function emptyPlan(pair: OpenPair, subpath: RelPath, options: SyncOptions, ctx: Context): Plan {
+export function emptyPlan(pair: OpenPair, target: Target, options: SyncOptions, ctx: Context): Plan {
   return {
     tandem_plan: 1,
-    target: { kind: 'group', group_id: pair.group.id, name: pair.group.name, subpath },
+    target: planTarget(target),
     master_uuid: pair.masterUuid,
     backup_uuid: pair.backupUuid,
     created_at: ctx.now().toISOString(),
@@ -164,17 +168,24 @@ export function emptyPlan(pair: OpenPair, subpath: RelPath, options: SyncOptions
 /** Has no rows in the database: those that were lent are the baseline. */
 const NO_PAIR = -1;
 
-async function rowsOf(pair: OpenPair, pairId: number, { subpath }: SyncTarget, ctx: Context): Promise<BaselineRow[]> {
+async function rowsOf(pair: OpenPair, pairId: number, { subpath }: Target, ctx: Context): Promise<BaselineRow[]> {
   if (!pair.borrowed) return readBaseline(pairId, subpath, ctx);
   return pair.borrowed.filter(({ path }) => isInside(path, subpath));
 }
 
-function requireFolder(pair: OpenPair, target: SyncTarget): void {
+function requireFolder(pair: OpenPair, target: Target): void {
   if (target.subpath === '' || existsSync(`${pair.master.dir.path}/${target.subpath}`)) return;
   if (existsSync(`${pair.backup.dir.path}/${target.subpath}`)) return;
   throw new TandemError('not_found', `There is no folder '${target.subpath}' on '${pair.master.label}'.`, {
     hint: "Give the folder as it is named from the drive's root, for example --path Projects/Wedding.",
   });
+}
+
+function planTarget({ group, subpath, project }: Target): PlanTarget {
+  const place = { group_id: group.id, subpath };
+  if (project === null) return { kind: 'group', name: group.name, ...place };
+  const role = project.role === null ? {} : { role: project.role };
+  return { kind: 'project', name: project.name, ...place, project_id: project.id, ...role };
 }
 
 function noTotals(): Plan['totals'] {
@@ -190,7 +201,7 @@ function sideProblems(scan: Scan, side: string): Problem[] {
 
 interface Inputs {
   pair: OpenPair;
-  target: SyncTarget;
+  target: Target;
   options: SyncOptions;
   filter: Filter;
   found: Survey;
@@ -288,7 +299,7 @@ function beyondLimits(open: OpenTrees, filter: Filter): string[] {
 }
 
 /** A folder that is synced by itself needs the folders above it, which the listing does not show. */
-function missingParents(pair: OpenPair, target: SyncTarget, actions: readonly Action[]): Action[] {
+function missingParents(pair: OpenPair, target: Target, actions: readonly Action[]): Action[] {
   const made: Action[] = [];
   if (!actions.some(({ kind }) => kind === 'mkdir' || kind === 'copy')) return made;
   for (let path: string = parentOf(target.subpath); path !== ''; path = parentOf(path)) {

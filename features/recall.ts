@@ -13,6 +13,7 @@ import { type Item, itemsAt, type Moment, standing, traitsOf } from './origin.ts
 import { countTotals, emptyPlan, type Plan, withoutImpossible } from './plan.ts';
 import type { Action } from './reconcile.ts';
 import { type OpenPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
+import { wholeOf } from './targets.ts';
 
 export interface Recall {
   moment: Moment;
@@ -31,7 +32,7 @@ export async function recall(view: OpenPair, wanted: Recall, ctx: Context): Prom
   const all = await itemsAt(view.master, traitsOf(view.master, view.masterDrive), moment, ctx);
   const paths = wanted.only ? wanted.paths : widened(wanted.paths, all);
   const chosen = chooseItems(all, paths);
-  const plan = { ...emptyPlan(view, relPath(''), options, ctx), careful: null };
+  const plan = { ...emptyPlan(view, wholeOf(view.group), options, ctx), careful: null };
   const there = standing(
     view.backup,
     chosen.map(({ path }) => path),

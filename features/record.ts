@@ -8,6 +8,7 @@ import { removeTree } from '../shared/recover.ts';
 import { type BaselineRow, makeSidedRow, type RowExtras, sidesOf } from '../shared/rows.ts';
 import type { Dir } from '../shared/syscalls.ts';
 import { trashFolder } from '../shared/trash.ts';
+import { markVerified } from '../shared/verified.ts';
 import { type FileAction, readRows, recordActions, writeBaseline, writeCopied } from './history.ts';
 
 /** Of a step of a run. */
@@ -67,6 +68,13 @@ export class RunRecord {
     this.seq += actions.length;
     if (actions.length > 0) await recordActions(operationId, first, actions, this.ctx);
     if (changed && !plan.options.versions.enabled) this.dropVersions();
+  }
+
+  /** These files were read back from the drive that was written to, past its cache, before they took their names. */
+  async readBack(rows: readonly BaselineRow[]): Promise<void> {
+    const { pairId, agrees, pair } = this.target;
+    const files = rows.filter(({ checksum }) => checksum !== '');
+    if (agrees) await markVerified(pairId, pair.reversed ? 'master' : 'backup', files, this.ctx);
   }
 
   /** Versions are off: they go when the batch is on the medium and recorded, while nothing is being put into the trash. */

@@ -8,14 +8,14 @@ import type { Context } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
 import type { Verb } from '../shared/feature.ts';
 import { formatBytes, plural } from '../shared/format.ts';
-import { quote } from '../shared/groups-file.ts';
-import { relPath } from '../shared/paths.ts';
+import { quote } from '../shared/named.ts';
 import { connectPair, type Group, getGroup } from './groups.ts';
 import { assertGuards } from './guards.ts';
 import { ensurePair, findPair, readBaseline } from './history.ts';
 import { makePlan } from './plan.ts';
 import { exitCodeOf, type RunFlags, runLocked, type SyncResult } from './run.ts';
 import { syncOptions, workersOf } from './session.ts';
+import { wholeOf } from './targets.ts';
 
 /**
  * Copies to the Master what only the Backup has, verified.
@@ -37,7 +37,7 @@ export async function refillMaster(query: string, flags: RunFlags, ctx: Context)
   }
   const turned: Group = { ...group, master_drive: group.backup_drive, backup_drive: group.master_drive };
   const result = await runLocked(
-    { group: turned, subpath: relPath('') },
+    wholeOf(turned),
     { ...flags, turned: true },
     ctx,
     async ({ pair, target, operation }, running) => {

@@ -29,6 +29,7 @@ import type { Plan } from './plan.ts';
 import { recall } from './recall.ts';
 import { exitCodeOf, lockDrive, type Prepare, type RunFlags, runLocked, type SyncResult } from './run.ts';
 import { type OpenPair, openPair, reversedPair, type SyncOptions, syncOptions } from './session.ts';
+import { wholeOf } from './targets.ts';
 import { describeUndo, planUndo, undoOperation } from './undo.ts';
 
 export { planUndo, undoOperation } from './undo.ts';
@@ -62,7 +63,7 @@ export async function restoreFromBackup(target: string, flags: RestoreFlags, ctx
     return [{ plan, strict: false, reversed: view.reversed, agrees, pair: view }];
   };
   try {
-    return await runLocked({ group: origin.group, subpath: relPath('') }, flags, ctx, prepare, 'restore', open);
+    return await runLocked(wholeOf(origin.group), flags, ctx, prepare, 'restore', open);
   } finally {
     for (const view of views) await view.close();
   }

@@ -20,11 +20,19 @@ import { WorkerPool } from '../shared/workers.ts';
 import { type ApplyTask, applyPlan } from './apply.ts';
 import type { Group } from './groups.ts';
 import { acknowledgeForced, filterText } from './guards.ts';
-import { completeOperation, ensurePair, findPair, reportProgress, startOperation } from './history.ts';
+import {
+  completeOperation,
+  ensurePair,
+  findPair,
+  type OperationStart,
+  reportProgress,
+  startOperation,
+} from './history.ts';
 import { type DriveSide, type Ended, pruneAfterRun, repairManifests, writeManifests } from './manifests.ts';
-import type { Plan, SyncTarget } from './plan.ts';
+import type { Plan } from './plan.ts';
 import type { Action } from './reconcile.ts';
 import { type OpenPair, openPair, reversedPair, type SyncOptions, syncOptions, workerCount } from './session.ts';
+import { type Target, targetName } from './targets.ts';
 import { arrive, arriveHome, depart, type Journey } from './travel.ts';
 
 export interface RunFlags {
@@ -36,6 +44,10 @@ export interface RunFlags {
   breakLock?: boolean;
   /** Name for the operation; a new one otherwise. */
   operation?: string;
+  /** Only this part of a project. */
+  role?: string;
+  /** Number of the operation that this one is a part of. */
+  parent?: number;
   /** The Backup is the source: no state of the pair is read from the drives or left there. */
   turned?: true;
 }
@@ -44,6 +56,8 @@ export interface RunFlags {
 export interface SyncResult extends Omit<SyncStatistics, 'cancelled'> {
   operation_id: string;
   target: string;
+  /** Of a project with several roles, what each came to; the numbers are their sums. */
+  parts?: SyncResult[];
   status: 'completed' | 'failed' | 'cancelled';
   start_time: string;
   end_time: string;
@@ -55,6 +69,18 @@ export function exitCodeOf(results: readonly SyncResult[]): ExitCode {
   if (results.some(({ status }) => status === 'failed')) return EXIT.partial;
   return results.some(({ conflicts_detected }) => conflicts_detected > 0) ? EXIT.conflicts : EXIT.done;
 }
+
+/** Several results as one: their sums, and the weakest of their verifications. */
+export const syncSums = {
+  sum: (done: readonly SyncResult[]): Omit<SyncStatistics, 'cancelled' | 'problems'> => {
+    const { problems: _problems, cancelled: _cancelled, ...total } = noStatistics();
+    for (const key of COUNTED) total[key] = done.reduce((sum, one) => sum + one[key], 0);
+    const levels = ['none', 'cache', 'device'] as const;
+    const weakest = done.map(({ verified }) => levels.indexOf(verified)).reduce((a, b) => Math.min(a, b), 2);
+    return { ...total, verified: done.length === 0 ? 'none' : (levels[weakest] ?? 'none') };
+  },
+  counts: (result: SyncResult): SyncResult => result,
+};
 
 /** One pass over the drives; an operation has one, or several that follow each other. */
 export interface Step {
@@ -76,7 +102,7 @@ export interface Step {
 /** A run whose drives are open and locked. */
 export interface PreparedRun {
   pair: OpenPair;
-  target: SyncTarget;
+  target: Target;
   operation: string;
   operationId: number;
   locks: readonly DriveLock[];
@@ -99,7 +125,7 @@ export type Opener = (ctx: Context) => Promise<OpenPair>;
  * @param prepare makes the plans, once the drives are locked; what it throws ends the operation as failed.
  */
 export async function runLocked(
-  target: SyncTarget,
+  target: Target,
   flags: RunFlags,
   ctx: Context,
   prepare: Prepare,
@@ -164,7 +190,27 @@ export async function lockDrive(
   }
 }
 
+/** A target as the history names it. */
+export function named({
+  group,
+  subpath,
+  project,
+}: Target): Pick<OperationStart, 'target_kind' | 'target_name' | 'subpath' | 'role'> {
+  if (project === null) return { target_kind: 'group', target_name: group.name, subpath };
+  return { target_kind: 'project', target_name: project.name, subpath, role: project.role ?? '' };
+}
+
 // --- internal ---
+
+const COUNTED = [
+  'files_copied',
+  'files_skipped',
+  'files_failed',
+  'files_moved',
+  'files_deleted',
+  'bytes_copied',
+  'conflicts_detected',
+] as const;
 
 /** Paths; below that the garbage of planning is not worth a pause. */
 const LARGE_PLAN = 50_000;
@@ -186,7 +232,7 @@ interface Locked {
 const QUIET: readonly Action['kind'][] = ['conflict', 'skip', 'forget'];
 
 async function journal(
-  target: SyncTarget,
+  target: Target,
   locked: Locked,
   flags: RunFlags,
   ctx: Context,
@@ -201,23 +247,22 @@ async function journal(
       uuid: operation,
       group_id: pair.group.id,
       operation_type: kind,
-      target_kind: 'group',
-      target_name: pair.group.name,
-      subpath: target.subpath,
+      ...named(target),
+      ...(flags.parent === undefined ? {} : { parent_id: flags.parent }),
     },
     ctx,
   );
-  ctx.emit({ kind: 'operation_started', operation_id: operation, target: pair.group.name });
+  ctx.emit({ kind: 'operation_started', operation_id: operation, target: targetName(target) });
   const finish = async (
     { cancelled: _cancelled, ...counts }: SyncStatistics,
     status: SyncResult['status'],
     reason: string | null,
   ): Promise<SyncResult> => {
     await completeOperation(operationId, { ...counts, reason }, status, ctx);
-    ctx.emit({ kind: 'operation_ended', operation_id: operation, target: pair.group.name, status });
+    ctx.emit({ kind: 'operation_ended', operation_id: operation, target: targetName(target), status });
     return {
       operation_id: operation,
-      target: pair.group.name,
+      target: targetName(target),
       status,
       ...counts,
       start_time: startTime,
@@ -228,7 +273,7 @@ async function journal(
   const changes = { master: new ChangeLog(), backup: new ChangeLog() };
   const { versions } = syncOptions(pair.group, flags.options ?? {});
   const ended: Ended = { pair, operation, operationId, operationType: kind, startTime, versions };
-  const watched = watchControl(operationId, operation, pair, ctx);
+  const watched = watchControl(operationId, { operation, target: targetName(target) }, pair, ctx);
   try {
     try {
       const begin = (): void => {
@@ -337,7 +382,12 @@ async function fillInbox(
 }
 
 /** While the plan is being made: shows the run to other processes, and takes their wish to cancel it. */
-function watchControl(id: number, operation: string, pair: OpenPair, ctx: Context): { ctx: Context; end(): void } {
+function watchControl(
+  id: number,
+  names: { operation: string; target: string },
+  pair: OpenPair,
+  ctx: Context,
+): { ctx: Context; end(): void } {
   const cancel = new AbortController();
   const report = async (): Promise<void> => {
     const read = pair.workers?.bytesMoved ?? 0;
@@ -355,7 +405,7 @@ function watchControl(id: number, operation: string, pair: OpenPair, ctx: Contex
       current: pair.workers?.holding ?? [],
       paused: false,
     };
-    ctx.emit({ kind: 'progress', operation_id: operation, target: pair.group.name, progress });
+    ctx.emit({ kind: 'progress', operation_id: names.operation, target: names.target, progress });
     const control = await reportProgress(id, progress, ctx);
     if (control === 'cancel' || control === 'stop') cancel.abort();
   };

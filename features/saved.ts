@@ -24,8 +24,10 @@ export function planProblem(value: unknown): string | undefined {
     return `tandem_plan is ${JSON.stringify(plan?.['tandem_plan'])}, this version takes 1`;
   const target = record(plan['target']);
   const texts = [target?.['group_id'], target?.['name'], target?.['subpath'], plan['master_uuid'], plan['backup_uuid']];
-  if (target?.['kind'] !== 'group' || texts.some((text) => typeof text !== 'string'))
+  const project = target?.['kind'] === 'project' && typeof target['project_id'] === 'string';
+  if (!(target?.['kind'] === 'group' || project) || texts.some((text) => typeof text !== 'string'))
     return 'it names no group and drives';
+  if (!['undefined', 'string'].includes(typeof target['role'])) return 'it names no role of a project';
   const { actions, problems, guards, settled } = plan;
   if (!Array.isArray(settled) || settled.some((path) => typeof path !== 'string')) return 'a list is missing';
   if (!Array.isArray(actions) || !Array.isArray(problems) || !Array.isArray(guards)) return 'a list is missing';

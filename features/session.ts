@@ -65,7 +65,8 @@ export async function openPair(group: Group, ctx: Context, readOnly: boolean): P
     const backupRoot = openDriveRoot(backup.mount_path, backup.label);
     roots.push(backupRoot);
     const open: OpenPair = {
-      group: pair.group,
+      // What was found and signed, with the options that the caller means.
+      group: { ...pair.group, options: group.options },
       master: masterRoot,
       backup: backupRoot,
       masterDrive: master,

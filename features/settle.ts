@@ -13,13 +13,14 @@ import { POLICY_TYPES, type Policy } from '../shared/options.ts';
 import { displayPath, isInside, parentOf, type RelPath, relPath } from '../shared/paths.ts';
 import { closeDriveRoot, openDriveRoot } from '../shared/store.ts';
 import { statAt } from '../shared/syscalls.ts';
-import { type Group, type GroupOptions, getGroup } from './groups.ts';
+import type { Group, GroupOptions } from './groups.ts';
 import { findPair, readBaseline } from './history.ts';
 import { makePlan, type Plan, planOf } from './plan.ts';
 import type { Action } from './reconcile.ts';
 import { type Choice, type Keep, resolutionSteps } from './resolution.ts';
 import { type Prepare, type RunFlags, runLocked, type Step, type SyncResult } from './run.ts';
 import { type OpenPair, openPair, reversedPair, syncOptions } from './session.ts';
+import { type Target, wholeOf } from './targets.ts';
 import { lookAhead } from './travel.ts';
 
 export interface Resolution extends RunFlags {
@@ -32,19 +33,16 @@ export interface Resolution extends RunFlags {
  * as it is now.
  * @throws TandemError `not_found` for a path that waits for nothing.
  */
-export async function resolvePaths(group: string, resolution: Resolution, ctx: Context): Promise<SyncResult> {
-  const found = getGroup(group, ctx);
-  const target = { group: found, subpath: relPath('') };
-  const choose = await chooser(found, resolution, ctx);
+export async function resolvePaths(target: Target, resolution: Resolution, ctx: Context): Promise<SyncResult> {
+  const choose = await chooser(target.group, resolution, ctx);
   const settle: Prepare = async ({ pair }, running) => (await choose(pair, running)).steps;
   return runLocked(target, resolution, ctx, settle, 'resolve');
 }
 
 /** What `resolvePaths` would do; writes nothing. */
-export async function planResolution(group: string, resolution: Resolution, ctx: Context): Promise<Step[]> {
-  const found = getGroup(group, ctx);
-  const choose = await chooser(found, resolution, ctx);
-  const pair = await openPair(found, ctx, true);
+export async function planResolution({ group }: Target, resolution: Resolution, ctx: Context): Promise<Step[]> {
+  const choose = await chooser(group, resolution, ctx);
+  const pair = await openPair(group, ctx, true);
   try {
     await lookAhead(pair, ctx);
     return (await choose(pair, ctx)).steps;
@@ -59,18 +57,15 @@ export async function planResolution(group: string, resolution: Resolution, ctx:
  * @throws TandemError `failed` when the program ends with an error: then nothing is changed.
  */
 export async function mergeConflict(
-  group: string,
-  path: string,
+  target: Target,
+  path: RelPath,
   program: readonly string[],
   flags: RunFlags,
   ctx: Context,
 ): Promise<SyncResult> {
-  const found = getGroup(group, ctx);
-  const name = relPath(path);
-  const keep = new Map<string, Keep>([[name, 'master']]);
-  const choose = await chooser(found, { ...flags, keep }, ctx);
+  const keep = new Map<string, Keep>([[path, 'master']]);
+  const choose = await chooser(target.group, { ...flags, keep }, ctx);
   const work = new MergeFolder(ctx);
-  const target = { group: found, subpath: relPath('') };
   try {
     const settle: Prepare = async ({ pair }, running) => {
       const { base, steps, choices } = await choose(pair, running);
@@ -143,7 +138,7 @@ async function chooser(
   for (const path of keep.keys()) if (!waiting.has(path)) throw notWaiting(path, group);
   return async (pair, running) => {
     const subpath = commonFolder([...keep.keys()], pair);
-    const base = await makePlan(pair, { group, subpath }, syncOptions(group, options), running);
+    const base = await makePlan(pair, { ...wholeOf(group), subpath }, syncOptions(group, options), running);
     const open = base.actions.filter(({ kind }) => kind === 'conflict');
     const choices: Choice[] = [];
     const refused: Problem[] = [];

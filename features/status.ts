@@ -19,7 +19,7 @@ import { displayPath } from '../shared/paths.ts';
 import { barLine } from '../shared/progress.ts';
 import { type DriveInfo, panel as drivesPanel, listDrives } from './detect.ts';
 import { panel as groupsPanel } from './groups.ts';
-import { listOperations, markInterrupted, type Operation } from './history.ts';
+import { listOperations, markInterrupted, type Operation, targetOf } from './history.ts';
 
 /** One group as `groups list` has it. */
 type ListedGroup = Awaited<ReturnType<typeof groupsPanel.rows>>[number];
@@ -203,12 +203,9 @@ const columns: readonly Column<StatusGroup>[] = [
 const LINE_WIDTH = 110;
 
 function operationLines(operation: Operation, now: Date): string[] {
-  const target = displayPath(
-    operation.subpath === '' ? operation.target_name : `${operation.target_name}/${operation.subpath}`,
-  );
   const since = formatAge(new Date(operation.start_time), now);
   const asked = operation.control === '' ? '' : `, asked to ${operation.control}`;
-  const head = `${displayPath(operation.operation_type)} of ${target}  ${operation.uuid.slice(0, 8)}, process ${operation.process_id}, started ${since}${asked}`;
+  const head = `${displayPath(operation.operation_type)} of ${targetOf(operation)}  ${operation.uuid.slice(0, 8)}, process ${operation.process_id}, started ${since}${asked}`;
   return operation.progress ? [head, `  ${barLine(operation.progress, LINE_WIDTH)}`] : [head];
 }
 

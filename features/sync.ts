@@ -21,20 +21,21 @@ import {
   type Verb,
 } from '../shared/feature.ts';
 import { formatBytes, formatDuration, formatRate, parseDuration, parseSize, plural } from '../shared/format.ts';
-import { displayPath, type RelPath, relPath } from '../shared/paths.ts';
-import { lockFlags, lockOptions, measured } from '../shared/run-options.ts';
-import { alwaysExcluded } from '../shared/scan.ts';
+import { displayPath, relPath } from '../shared/paths.ts';
+import { choiceOf, lockFlags, lockOptions, measured, targetOptions, wholeNumber } from '../shared/run-options.ts';
 import { getGroup, listGroups } from './groups.ts';
 import { assertGuards } from './guards.ts';
 import { getOperation, listOperations, type Operation, setControl } from './history.ts';
 import { makeRoom } from './manifests.ts';
-import { makePlan, type Plan, type SyncTarget, withoutPaths } from './plan.ts';
+import { lastOf, runParts } from './parts.ts';
+import { makePlan, type Plan, withoutPaths } from './plan.ts';
 import type { Action, ConflictType } from './reconcile.ts';
 import { refillVerb } from './refill.ts';
-import { exitCodeOf, type RunFlags, runLocked, type SyncResult } from './run.ts';
+import { exitCodeOf, type RunFlags, runLocked, type SyncResult, syncSums } from './run.ts';
 import { planProblem } from './saved.ts';
 import { openPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
 import { settleByPolicy } from './settle.ts';
+import { type Target, targetName, targetOf, targetsOf } from './targets.ts';
 import { lookAhead } from './travel.ts';
 
 export { calculateChecksum } from '../shared/hash.ts';
@@ -50,18 +51,9 @@ export interface FileConflict {
   reason: string;
 }
 
-/** Syncs a group, or a folder of it. Reference: `sync_to_backup`. */
-export async function syncToBackup(group: string, flags: RunFlags, ctx: Context): Promise<SyncResult> {
-  const target = targetOf(group, flags.path);
-  return runLocked(target(ctx), flags, ctx, async ({ pair, target: { subpath }, operation }, running) => {
-    const options = syncOptions(pair.group, flags.options ?? {});
-    const plan = await makePlan(pair, { group: pair.group, subpath }, options, running, () =>
-      workersOf(pair, operation, options).warm(),
-    );
-    await makeRoom(plan, pair, operation, ctx);
-    assertGuards(plan, ctx);
-    return settleByPolicy(plan, options.conflict_policy, pair, running);
-  });
+/** Syncs a group, a project, or a folder of one. Reference: `sync_to_backup`. */
+export async function syncToBackup(target: string, flags: RunFlags, ctx: Context): Promise<SyncResult> {
+  return syncTargets(await targetsOf(target, flags, ctx), () => flags, ctx);
 }
 
 /** Runs exactly a saved plan, without the paths in `skip`; what changed since is refused path by path. */
@@ -71,7 +63,12 @@ export async function applySavedPlan(
   flags: RunFlags,
   ctx: Context,
 ): Promise<SyncResult> {
-  const target: SyncTarget = { group: getGroup(plan.target.group_id, ctx), subpath: relPath(plan.target.subpath) };
+  const { kind, project_id: id = '', name, role = null } = plan.target;
+  const target: Target = {
+    group: getGroup(plan.target.group_id, ctx),
+    subpath: relPath(plan.target.subpath),
+    project: kind === 'project' ? { id, name, role } : null,
+  };
   return runLocked(target, flags, ctx, async ({ pair }) => {
     if (pair.masterUuid !== plan.master_uuid || pair.backupUuid !== plan.backup_uuid) {
       throw new TandemError('invalid', `The plan was made for other drives than group '${pair.group.name}' has now.`, {
@@ -89,16 +86,12 @@ export async function applySavedPlan(
   });
 }
 
-/** What `syncToBackup` would do; writes nothing anywhere. */
-export async function planSync(group: string, flags: RunFlags, ctx: Context): Promise<Plan> {
-  const target = targetOf(group, flags.path)(ctx);
-  const pair = await openPair(target.group, ctx, true);
-  try {
-    await lookAhead(pair, ctx);
-    return await makePlan(pair, target, syncOptions(pair.group, flags.options ?? {}), ctx);
-  } finally {
-    await pair.close();
-  }
+/**
+ * What `syncToBackup` would do; writes nothing anywhere.
+ * @throws TandemError `usage` for a project with several roles: each has a plan of its own.
+ */
+export async function planSync(target: string, flags: RunFlags, ctx: Context): Promise<Plan> {
+  return planTarget(await targetOf(target, flags, ctx), flags, ctx);
 }
 
 /** Reference: `detect_conflicts`. */
@@ -117,14 +110,17 @@ export interface SyncStatus {
 }
 
 /** Whether Master and Backup agree now, by looking at both. Reference: `verify_sync_status`. */
-export async function verifySyncStatus(group: string, path: string | undefined, ctx: Context): Promise<SyncStatus> {
-  const plan = await planSync(group, path === undefined ? {} : { path }, ctx);
-  const [last] = await listOperations({ group_id: plan.target.group_id, type: 'sync', limit: 1 }, ctx);
-  const ended = { group_id: plan.target.group_id, type: 'sync', status: 'completed', limit: 1 } as const;
-  const [good] = await listOperations(ended, ctx);
+export async function verifySyncStatus(target: string, path: string | undefined, ctx: Context): Promise<SyncStatus> {
+  return statusOf(await targetOf(target, { path }, ctx), ctx);
+}
+
+async function statusOf(target: Target, ctx: Context): Promise<SyncStatus> {
+  const plan = await planTarget(target, {}, ctx);
+  const [last] = await listOperations({ group_id: target.group.id, type: 'sync', limit: 1 }, ctx);
+  const good = await lastOf(target, 'sync', ctx);
   const waiting = plan.actions.filter(({ kind }) => kind !== 'adopt' && kind !== 'forget' && kind !== 'skip');
   return {
-    target: plan.target.name,
+    target: targetName(target),
     in_sync: waiting.length === 0 && plan.failed === 0,
     pending: plan.totals,
     problems: plan.problems,
@@ -149,17 +145,38 @@ export function readPlan(file: string): Plan {
 
 // --- internal ---
 
-function targetOf(group: string, path: string | undefined): (ctx: Context) => SyncTarget {
-  return (ctx) => ({ group: getGroup(group, ctx), subpath: path === undefined ? ('' as RelPath) : syncedPath(path) });
+/** @param flagsFor the flags of a run on this target. */
+function syncTargets(
+  targets: readonly Target[],
+  flagsFor: (target: Target) => RunFlags,
+  ctx: Context,
+): Promise<SyncResult> {
+  const operation = targets[0] && flagsFor(targets[0]).operation;
+  const run = (target: Target, part: { operation?: string; parent?: number }): Promise<SyncResult> => {
+    const { operation: _whole, ...flags } = flagsFor(target);
+    return syncTarget(target, { ...flags, ...part }, ctx);
+  };
+  return runParts(targets, { kind: 'sync', operation, run, ...syncSums }, ctx);
 }
 
-/** A path that comes from outside: inside the drive, and nothing of tandem's or the system's own. */
-function syncedPath(text: string): RelPath {
-  const path = relPath(text);
-  if (!alwaysExcluded(path)) return path;
-  throw new TandemError('invalid', `'${displayPath(path)}' is never synced: it belongs to tandem or to the system.`, {
-    hint: 'Choose another folder.',
+function syncTarget(target: Target, flags: RunFlags, ctx: Context): Promise<SyncResult> {
+  return runLocked(target, flags, ctx, async ({ pair, operation }, running) => {
+    const options = syncOptions(target.group, flags.options ?? {});
+    const plan = await makePlan(pair, target, options, running, () => workersOf(pair, operation, options).warm());
+    await makeRoom(plan, pair, operation, ctx);
+    assertGuards(plan, ctx);
+    return settleByPolicy(plan, options.conflict_policy, pair, running);
   });
+}
+
+async function planTarget(target: Target, flags: RunFlags, ctx: Context): Promise<Plan> {
+  const pair = await openPair(target.group, ctx, true);
+  try {
+    await lookAhead(pair, ctx);
+    return await makePlan(pair, target, syncOptions(target.group, flags.options ?? {}), ctx);
+  } finally {
+    await pair.close();
+  }
 }
 
 function conflictOf(action: Action): FileConflict {
@@ -270,7 +287,7 @@ function planOutput(plans: readonly Plan[], verbose: boolean): Output {
 // --- command ---
 
 const runOptions: Verb['options'] = [
-  { flags: '--path <subpath>', description: "only this folder, from the drive's root", complete: 'path' },
+  ...targetOptions,
   { flags: '--verify <level>', description: 'read back what was written', choices: ['none', 'size', 'checksum'] },
   { flags: '--checksum', description: 'compare contents instead of size and time' },
   { flags: '--skip-existing', description: 'leave every file that is on the Backup already' },
@@ -305,14 +322,6 @@ const runOptions: Verb['options'] = [
   },
 ];
 
-function wholeNumber(text: string, flag: string, min: number, max: number): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw new TandemError('usage', `${flag} takes a whole number from ${min} to ${max}: current value is '${text}'.`, {
-    hint: `For example ${flag} ${min + 1}.`,
-  });
-}
-
 /** It names folders on the drives, so it is nothing but a UUID. */
 function uuidOf(text: string): string {
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)) return text;
@@ -321,9 +330,9 @@ function uuidOf(text: string): string {
   });
 }
 
-/** The flags of `sync run` and `sync plan` as options over the group's own. */
-function flagsOf(values: Values, ctx: Context, group: string): RunFlags {
-  const own = syncOptions(getGroup(group, ctx), {});
+/** The flags of `sync run` and `sync plan` as options over the target's own. */
+function flagsOf(values: Values, { group }: Target): RunFlags {
+  const own = syncOptions(group, {});
   const options: Partial<SyncOptions> = {
     filters: {
       ...own.filters,
@@ -345,17 +354,16 @@ function flagsOf(values: Values, ctx: Context, group: string): RunFlags {
     options.max_parallel_files = values['parallel'] as number;
   }
   const flags: RunFlags = { options, ...lockFlags(values) };
-  if (values['path'] !== undefined) flags.path = values['path'] as string;
   if (values['operationId'] !== undefined) flags.operation = uuidOf(values['operationId'] as string);
   return flags;
 }
 
-function targetsOf(args: Values, options: Values, ctx: Context): string[] {
+function namesOf(args: Values, options: Values, ctx: Context): string[] {
   const named = (args['targets'] as string[] | undefined) ?? [];
   if (options['all']) return listGroups(ctx).map(({ id }) => id);
   if (named.length > 0) return named;
   throw new TandemError('usage', 'No target was named.', {
-    hint: 'Name one or more groups, or give --all; `tandem groups list` shows them.',
+    hint: 'Name groups or projects, or give --all for every group; `tandem groups list` and `tandem projects list` show them.',
   });
 }
 
@@ -378,14 +386,21 @@ export const command = defineCommand({
   summary: 'bring the Backup into step with the Master',
   verbs: {
     run: {
-      summary: 'sync one or more groups now',
+      summary: 'sync one or more groups or projects now',
       examples: [
         'tandem sync run Archive',
         'tandem sync run Archive --path Projects/Wedding --verify checksum',
+        'tandem sync run Wedding --role footage',
         'tandem sync run --all --dry-run',
       ],
       args: [
-        { name: 'targets', description: 'groups, by name or id', variadic: true, optional: true, complete: 'target' },
+        {
+          name: 'targets',
+          description: 'groups or projects, by name or id',
+          variadic: true,
+          optional: true,
+          complete: 'target',
+        },
       ],
       options: [
         { flags: '--all', description: 'every group' },
@@ -396,12 +411,13 @@ export const command = defineCommand({
         ...lockOptions,
       ],
       run: async ({ args, options }, ctx) => {
-        const targets = targetsOf(args, options, ctx);
-        if (options['dryRun']) return planOutput(await planAll(targets, options, ctx), options['verbose'] === true);
-        if (options['detach']) return detach(targets, options, ctx);
+        const names = namesOf(args, options, ctx);
+        if (options['dryRun']) return planOutput(await planAll(names, options, ctx), options['verbose'] === true);
+        if (options['detach']) return detach(names, options, ctx);
         const results: SyncResult[] = [];
-        for (const target of targets) {
-          results.push(await syncToBackup(target, flagsOf(options, ctx, target), ctx));
+        for (const name of names) {
+          const targets = await targetsOf(name, choiceOf(options), ctx);
+          results.push(await syncTargets(targets, (target) => flagsOf(options, target), ctx));
           if (ctx.signal.aborted) break;
         }
         return {
@@ -414,10 +430,11 @@ export const command = defineCommand({
     plan: {
       summary: 'show what a sync would do, and save it to be run later',
       examples: ['tandem sync plan Archive --out plan.json', 'tandem sync plan Archive --json'],
-      args: [{ name: 'target', description: 'group, by name or id', complete: 'target' }],
+      args: [{ name: 'target', description: 'group or project, by name or id', complete: 'target' }],
       options: [{ flags: '--out <file>', description: 'save the plan for `sync apply`' }, ...runOptions],
       run: async ({ args, options }, ctx) => {
-        const plan = await planSync(args['target'] as string, flagsOf(options, ctx, args['target'] as string), ctx);
+        const target = await targetOf(args['target'] as string, choiceOf(options), ctx);
+        const plan = await planTarget(target, flagsOf(options, target), ctx);
         if (options['out'] !== undefined)
           writeFileAtomic(options['out'] as string, `${JSON.stringify(plan, null, 1)}\n`);
         return planOutput([plan], options['verbose'] === true);
@@ -445,14 +462,16 @@ export const command = defineCommand({
     status: {
       summary: 'compare both drives now, and say when they last agreed',
       examples: ['tandem sync status Archive'],
-      args: [{ name: 'target', description: 'group, by name or id', complete: 'target' }],
-      options: [{ flags: '--path <subpath>', description: 'only this folder', complete: 'path' }],
+      args: [{ name: 'target', description: 'group or project, by name or id', complete: 'target' }],
+      options: targetOptions,
       run: async ({ args, options }, ctx) => {
-        const status = await verifySyncStatus(args['target'] as string, options['path'] as string | undefined, ctx);
+        const all: SyncStatus[] = [];
+        for (const target of await targetsOf(args['target'] as string, choiceOf(options), ctx))
+          all.push(await statusOf(target, ctx));
         return {
-          json: status,
-          text: (paint) => describeStatus(status, paint),
-          exitCode: status.pending.conflict > 0 ? EXIT.conflicts : EXIT.done,
+          json: all.length === 1 ? all[0] : all,
+          text: (paint) => all.map((status) => describeStatus(status, paint)).join('\n'),
+          exitCode: all.some(({ pending }) => pending.conflict > 0) ? EXIT.conflicts : EXIT.done,
         };
       },
     },
@@ -462,9 +481,11 @@ export const command = defineCommand({
   },
 });
 
-async function planAll(targets: readonly string[], options: Values, ctx: Context): Promise<Plan[]> {
+async function planAll(names: readonly string[], options: Values, ctx: Context): Promise<Plan[]> {
   const plans: Plan[] = [];
-  for (const target of targets) plans.push(await planSync(target, flagsOf(options, ctx, target), ctx));
+  for (const name of names)
+    for (const target of await targetsOf(name, choiceOf(options), ctx))
+      plans.push(await planTarget(target, flagsOf(options, target), ctx));
   return plans;
 }
 
@@ -494,7 +515,7 @@ async function detach(targets: readonly string[], options: Values, ctx: Context)
     throw new TandemError('usage', `--detach takes one target: current value is ${targets.length}.`, {
       hint: 'Start one run for each group.',
     });
-  getGroup(target, ctx);
+  await targetsOf(target, choiceOf(options), ctx);
   const operation = randomUUID();
   const child = spawnDetached(
     ['sync', 'run', target, '--operation-id', operation, '--yes', ...repeatFlags(options)],
@@ -506,7 +527,7 @@ async function detach(targets: readonly string[], options: Values, ctx: Context)
   });
   try {
     for (const deadline = Date.now() + START_WITHIN; Date.now() < deadline; ) {
-      const found = (await listOperations({ limit: 20 }, ctx)).find(({ uuid }) => uuid === operation);
+      const found = (await listOperations({ limit: 20, whole: true }, ctx)).find(({ uuid }) => uuid === operation);
       if (found) return { json: { operation_id: operation, process_id: child.pid }, text: () => operation };
       if (code !== undefined)
         throw new TandemError('failed', `The run ended before it began: ${child.complaint().trim()}`, {

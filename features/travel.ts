@@ -17,7 +17,7 @@ import {
 import type { Context } from '../shared/context.ts';
 import { assertSound } from '../shared/db.ts';
 import { messageOf, type Problem, TandemError } from '../shared/errors.ts';
-import { carriedGroup, type Role } from '../shared/groups-file.ts';
+import { carriedGroup, type Group, listGroups, type Role } from '../shared/groups-file.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import { displayPath } from '../shared/paths.ts';
 import { usableSerial } from '../shared/platform.ts';
@@ -94,14 +94,14 @@ export function depart(journey: Journey, operation: string, ctx: Context): void 
   // What the Backup saw last, also where a run was killed before it noted itself there.
   const before = carriers.at(-1)?.state?.open ?? '';
   for (const carrier of carriers) {
-    const state = carrier.state ?? blankState(pair);
+    const state = carrier.state ?? blankState(pair, ctx);
     const open = shared ? { open: operation, before } : {};
     const next = {
       ...state,
       ...open,
       opened_at: ctx.now().toISOString(),
       doubt: pair.careful ?? '',
-      group: carriedGroup(pair.group),
+      group: carriedGroup(recordedGroup(pair, ctx)),
     };
     const problem = writeNotes(carrier, next);
     // The Master is noted first: a Backup that misses an unfinished run is no doubt, the other way round it is.
@@ -133,11 +133,11 @@ export async function arriveHome(
     if (!opened && !behind && !settles && !(await hasChanges(known, ctx))) return problems;
     assertIdentity(pair);
     for (const lock of run.locks) lock.confirm();
-    const last = carriers.at(-1)?.state ?? blankState(pair);
+    const last = carriers.at(-1)?.state ?? blankState(pair, ctx);
     const notes = {
       master_uuid: pair.masterUuid,
       backup_uuid: pair.backupUuid,
-      group: carriedGroup(pair.group),
+      group: carriedGroup(recordedGroup(pair, ctx)),
       open: carriers.length === 2 ? run.operation : last.open,
       before: last.before,
       opened_at: opened ? last.opened_at : ctx.now().toISOString(),
@@ -277,12 +277,12 @@ function unusable(source: Carrier, error: unknown, known: KnownPair | null): str
     : `The state of '${displayPath(source.root.label)}' cannot be used: ${displayPath(messageOf(error))}.`;
 }
 
-function blankState(pair: OpenPair): DriveState {
+function blankState(pair: OpenPair, ctx: Context): DriveState {
   return {
     tandem_state: 1,
     master_uuid: pair.masterUuid,
     backup_uuid: pair.backupUuid,
-    group: carriedGroup(pair.group),
+    group: carriedGroup(recordedGroup(pair, ctx)),
     open: '',
     before: '',
     opened_at: '',
@@ -296,4 +296,9 @@ function blankState(pair: OpenPair): DriveState {
 
 function say(message: string, ctx: Context): void {
   ctx.emit({ kind: 'note', message });
+}
+
+/** As the groups file has it: a project's options are no business of the drives. */
+function recordedGroup({ group }: OpenPair, ctx: Context): Group {
+  return listGroups(ctx).find(({ id }) => id === group.id) ?? group;
 }

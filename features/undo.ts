@@ -34,6 +34,7 @@ import {
 import { copiedFiles, type DriveSide, journalledChanges, writesTo } from './manifests.ts';
 import { type PreparedRun, type RunFlags, runLocked, type SyncResult } from './run.ts';
 import { assertIdentity, type OpenPair, openPair, reversedPair, syncOptions, workersOf } from './session.ts';
+import { wholeOf } from './targets.ts';
 
 /** What an undo does to one drive. */
 export interface UndoPlan {
@@ -78,7 +79,7 @@ export async function planUndo(query: string, ctx: Context): Promise<{ operation
  */
 export async function undoOperation(query: string, flags: RunFlags, ctx: Context): Promise<SyncResult> {
   const operation = await undoable(query, ctx);
-  const target = { group: getGroup(operation.group_id, ctx), subpath: '' as SyncPath };
+  const target = wholeOf(getGroup(operation.group_id, ctx));
   return runLocked(
     target,
     flags,
@@ -96,8 +97,6 @@ export async function undoOperation(query: string, flags: RunFlags, ctx: Context
 }
 
 // --- internal ---
-
-type SyncPath = Parameters<typeof runLocked>[0]['subpath'];
 
 async function undoable(query: string, ctx: Context): Promise<Operation> {
   const operation = await getOperation(query, ctx);

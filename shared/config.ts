@@ -95,6 +95,22 @@ export function readYaml<T>(source: YamlSource<T>): T {
     });
   }
   if (cacheDir === undefined) return loadYaml(path, schema()).value;
+  return rememberedValue({ module, path, cacheDir }, bytes, () => {
+    const { value, stamp } = loadYaml(path, schema());
+    return { value, lasts: fileStamp(path) === stamp && readFileSync(path).equals(bytes) };
+  });
+}
+
+/**
+ * What `check` makes of these bytes, or made of exactly the same bytes before in the same program. Failing to remember it
+ * is no error.
+ * @param check `lasts` is false when the value may not be that of these bytes.
+ */
+export function rememberedValue<T>(
+  { module, path, cacheDir }: { module: string; path: string; cacheDir: string },
+  bytes: Buffer,
+  check: () => { value: T; lasts: boolean },
+): T {
   const program = `${module}:${fileStamp(fileURLToPath(module))}`;
   const key = createHash('sha256').update(`${program}\0`).update(bytes).digest('hex');
   const place = createHash('sha256').update(`${module}\0${path}`).digest('hex').slice(0, 16);
@@ -103,12 +119,11 @@ export function readYaml<T>(source: YamlSource<T>): T {
     const cached = JSON.parse(readFileSync(remembered, 'utf8')) as { key: string; value: T };
     if (cached.key === key) return cached.value;
   } catch {
-    // Absent or damaged: parsed anew.
+    // Absent or damaged: checked anew.
   }
-  const { value, stamp } = loadYaml(path, schema());
+  const { value, lasts } = check();
   try {
-    const same = fileStamp(path) === stamp && readFileSync(path).equals(bytes);
-    if (same) writeFileAtomic(remembered, JSON.stringify({ key, value }));
+    if (lasts) writeFileAtomic(remembered, JSON.stringify({ key, value }));
   } catch {
     // A read-only data folder only costs time.
   }

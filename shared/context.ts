@@ -16,6 +16,12 @@ export interface Prompts {
   input(question: string, flag: string): Promise<string>;
 }
 
+/** @throws TandemError `cancelled` unless the answer is Yes. */
+export async function confirmed(question: string, ctx: Context): Promise<void> {
+  if (await ctx.prompts.confirm(question, '--yes')) return;
+  throw new TandemError('cancelled', 'The answer was No.', { hint: 'Nothing was changed.' });
+}
+
 export interface RunResult {
   code: number;
   stdout: string;

@@ -6,10 +6,9 @@ import { join } from 'node:path';
 import type { ZodType } from 'zod';
 import { fileStamp, loadYaml, readYaml, saveYamlValue, withFileLock, zod } from './config.ts';
 import type { Context } from './context.ts';
-import { TandemError } from './errors.ts';
-import { closest } from './format.ts';
-import { readOptions, type SparseOptions } from './options.ts';
-import { displayPath } from './paths.ts';
+import { isoTime, optionsField, timeField } from './fields.ts';
+import { pickNamed } from './named.ts';
+import type { SparseOptions } from './options.ts';
 import type { CarriedGroup } from './state.ts';
 
 export const ROLES = ['master', 'backup'] as const;
@@ -78,51 +77,9 @@ export async function editGroup(
   return edited as unknown as Group;
 }
 
-/**
- * The one group that `query` names: id, name (ignoring case) or an id's unique prefix of four characters or more.
- * @throws TandemError `not_found` with a guess, `ambiguous` with every group that fits.
- */
+/** @throws TandemError `not_found` with a guess, `ambiguous` with every group that fits. */
 export function pickGroup(query: string, groups: readonly Group[]): Group {
-  const lower = query.trim().toLowerCase();
-  const ways: ((group: Group) => boolean)[] = [
-    (group) => group.id.toLowerCase() === lower,
-    (group) => foldText(group.name) === foldText(query),
-    (group) => lower.length >= 4 && group.id.toLowerCase().startsWith(lower),
-  ];
-  for (const way of ways) {
-    const found = groups.filter(way);
-    if (found.length === 1 && found[0]) return found[0];
-    if (found.length > 1) {
-      const names = found.map((group) => `${quote(group.name)} (${displayPath(group.id)})`).join(' and ');
-      throw new TandemError('ambiguous', `'${displayPath(query)}' could be ${names}.`, {
-        hint: 'Give the whole id, or more of it.',
-      });
-    }
-  }
-  const guess = closest(
-    query,
-    groups.map((group) => group.name),
-  );
-  throw new TandemError('not_found', `No group is called '${displayPath(query)}'.`, {
-    hint: guess
-      ? `Did you mean ${quote(guess)}? See \`tandem groups list\`.`
-      : groups.length > 0
-        ? 'See `tandem groups list`.'
-        : 'There is none yet; make one with `tandem groups create`.',
-  });
-}
-
-/** @throws TandemError `invalid` for an empty or taken name, or one that a terminal cannot show. */
-export function checkName(name: string, groups: readonly Group[], self?: string): void {
-  const hint = 'Give a descriptive name, for example Client-XYZ-2026.';
-  if (name === '') throw new TandemError('invalid', 'The name of a group cannot be empty.', { hint });
-  if (displayPath(name) !== name)
-    throw new TandemError('invalid', `The name ${quote(name)} holds characters that cannot be shown.`, { hint });
-  const same = groups.find((group) => group.id !== self && foldText(group.name) === foldText(name));
-  if (same)
-    throw new TandemError('invalid', `A group is already called ${quote(same.name)}.`, {
-      hint: 'Names that differ only by case count as equal; choose another.',
-    });
+  return pickNamed(query, groups, 'group', 'groups');
 }
 
 /** The group as its drives carry it, for other computers. */
@@ -130,15 +87,6 @@ export function carriedGroup(group: Group): CarriedGroup {
   const { id, name, description, created, options, master_drive, backup_drive } = group;
   return { id, name, description, created, options, master_drive, backup_drive };
 }
-
-/** ISO 8601 in UTC, whole seconds. */
-export function isoTime(date: Date): string {
-  return date.toISOString().replace(/\.\d+Z$/, 'Z');
-}
-
-/** Upper and lower case, composed and decomposed letters count as equal. */
-export const foldText = (text: string): string => text.trim().normalize('NFC').toLowerCase();
-export const quote = (text: string): string => `'${displayPath(text)}'`;
 
 // --- internal ---
 
@@ -160,33 +108,21 @@ function freeze<T>(value: T): T {
 function schema(): ZodType<GroupsFile> {
   const z = zod();
   const text = z.string('must be text; put a number in quotes');
-  const badTime = 'must be a time, for example "2026-01-12T10:00:00Z"';
-  const time = z.string(badTime).transform((value, context) => {
-    const date = parseTime(value);
-    if (date) return isoTime(date);
-    context.addIssue({ code: 'custom', message: badTime });
-    return z.NEVER;
-  });
   const drive = z.looseObject({
     serial_number: text.nullish().transform((value) => value ?? null),
     label: text,
     total_size: z.number('must be a size in bytes').int().nonnegative(),
     drive_uuid: text.min(1).optional(),
   });
-  const options = z.record(z.string(), z.unknown()).transform((value, context) => {
-    const read = readOptions(value);
-    for (const { key, message } of read.problems) context.addIssue({ code: 'custom', message, path: key.split('.') });
-    return read.options;
-  });
   const group = z.looseObject({
     id: text.min(1),
     name: text,
-    created: time,
-    modified: time,
+    created: timeField(),
+    modified: timeField(),
     description: text.nullish().transform((value) => value ?? ''),
     master_drive: drive,
     backup_drive: drive,
-    options: options.nullish().transform((value) => value ?? {}),
+    options: optionsField(),
   });
   return z
     .looseObject({
@@ -211,11 +147,4 @@ function schema(): ZodType<GroupsFile> {
           once(one[`${role}_drive`].drive_uuid, ['groups', index, `${role}_drive`, 'drive_uuid']);
       }
     });
-}
-
-/** Times without a zone are UTC. */
-function parseTime(text: string): Date | undefined {
-  const zoned = /(z|[+-]\d\d:?\d\d)$/i.test(text) || !/\d[t ]\d/i.test(text) ? text : `${text}Z`;
-  const date = new Date(zoned.replace(' ', 'T'));
-  return Number.isNaN(date.getTime()) ? undefined : date;
 }

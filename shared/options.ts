@@ -71,7 +71,7 @@ export function withDefaults(own: SparseOptions): GroupOptions {
  * `KEY=VALUE` → key and checked value; `KEY=` → key and undefined.
  * @throws TandemError `usage` for a key that is unknown or not available in this version, `invalid` for a value
  */
-export function parseAssignment(text: string): [string, unknown] {
+function parseAssignment(text: string): [string, unknown] {
   const at = text.indexOf('=');
   if (at < 1) {
     throw new TandemError('usage', `'${displayPath(text)}' is not KEY=VALUE.`, {
@@ -93,6 +93,32 @@ export function parseAssignment(text: string): [string, unknown] {
 }
 
 /**
+ * What `KEY=VALUE` words and a preset make of options; a preset's values come first, an empty value resets a key.
+ * @returns the keys that are named, what of the preset a later version brings, and the change itself
+ * @throws TandemError `usage` when nothing is given, or a key is unknown or not available in this version, `invalid` for a value.
+ */
+export function optionChange(
+  assignments: readonly string[],
+  preset: string | undefined,
+): { keys: string[]; later: string[]; change(options: SparseOptions): SparseOptions } {
+  if (assignments.length === 0 && preset === undefined)
+    throw new TandemError('usage', 'No option is given.', {
+      hint: `Give KEY=VALUE or --preset NAME; options are ${Object.keys(OPTIONS).join(', ')}.`,
+    });
+  const chosen = preset === undefined ? undefined : presetNamed(preset);
+  const changed: Flat = { ...chosen?.values, ...Object.fromEntries(assignments.map(parseAssignment)) };
+  const change = (options: SparseOptions): SparseOptions => {
+    const flat = flatten(options);
+    for (const [key, value] of Object.entries(changed)) {
+      if (value === undefined) delete flat[key];
+      else flat[key] = value;
+    }
+    return unflatten(flat);
+  };
+  return { keys: Object.keys(changed), later: [...(chosen?.later ?? [])], change };
+}
+
+/**
  * Checks options as a YAML file states them and brings them into one form.
  * @returns the options, and per key what is wrong with it
  */
@@ -109,7 +135,7 @@ export function readOptions(raw: object): { options: SparseOptions; problems: { 
 }
 
 /** Values for a kind of drive or work, and what of them a later version brings. @throws TandemError `usage` */
-export function presetNamed(name: string): Preset {
+function presetNamed(name: string): Preset {
   const preset = Object.hasOwn(PRESETS, name) ? PRESETS[name] : undefined;
   if (preset) return preset;
   const guess = closest(name, Object.keys(PRESETS));

@@ -20,13 +20,13 @@ export function ownFolder(root: string): void {
   }
 }
 
-/** The text of a file in a drive's `.tandem/`; undefined when it is not there. */
-export function readSmallFile(root: string, name: string): string | undefined {
+/** The text of a file of at most `largest` bytes in a drive's `.tandem/`; undefined when it is not there. */
+export function readSmallFile(root: string, name: string, largest = SMALL_FILE): string | undefined {
   const home = lstatSync(join(root, '.tandem'), { throwIfNoEntry: false });
   if (!home) return undefined;
   if (!home.isDirectory()) throw new Error('.tandem is not a folder');
   try {
-    return readSmall(openSync(join(root, '.tandem', name), OPEN_READ));
+    return readSmall(openSync(join(root, '.tandem', name), OPEN_READ), largest);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;
@@ -34,10 +34,10 @@ export function readSmallFile(root: string, name: string): string | undefined {
 }
 
 /** The text of what was opened with OPEN_READ, and closes it; throws when that is no plain file or a large one. */
-export function readSmall(fd: number): string {
+export function readSmall(fd: number, largest = SMALL_FILE): string {
   try {
     const stat = fstatSync(fd);
-    if (!stat.isFile() || stat.size > SMALL_FILE) throw new Error('it is not a small plain file');
+    if (!stat.isFile() || stat.size > largest) throw new Error('it is not a small plain file');
     return readFileSync(fd, 'utf8');
   } finally {
     closeSync(fd);

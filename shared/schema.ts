@@ -132,6 +132,14 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
       'pair_id',
     ]),
   ],
+  [
+    // An operation over several groups has a row of its own that counts its `parts`, whose rows name it as their parent;
+    // its `group_id` is the project's id.
+    'ALTER TABLE sync_operations ADD COLUMN parent_id INTEGER',
+    'ALTER TABLE sync_operations ADD COLUMN parts INTEGER NOT NULL DEFAULT 0',
+    "ALTER TABLE sync_operations ADD COLUMN role TEXT NOT NULL DEFAULT ''",
+    'CREATE INDEX sync_operations_parts ON sync_operations (parent_id) WHERE parent_id IS NOT NULL',
+  ],
 ];
 
 // --- internal ---

@@ -19,8 +19,19 @@ import { listConflicts, resolveConflicts } from '../features/conflicts.ts';
 import { setGroupOptions } from '../features/groups.ts';
 import { besideName } from '../features/resolution.ts';
 import { mergeConflict, resolvePaths } from '../features/settle.ts';
+import { relPath } from '../shared/paths.ts';
 import { driveTest } from './helpers/drives.ts';
-import { age, edit, refusal, snapshotOf, type TestPair, versionsOf, withPair, withRealPair } from './helpers/pair.ts';
+import {
+  age,
+  archive,
+  edit,
+  refusal,
+  snapshotOf,
+  type TestPair,
+  versionsOf,
+  withPair,
+  withRealPair,
+} from './helpers/pair.ts';
 import { treeOf, type World } from './helpers/world.ts';
 
 const test = suite('conflicts');
@@ -165,7 +176,7 @@ test('newest and largest choose by the files themselves, and refuse where they c
       ['c', 'largest'],
       ['d', 'newest'],
     ] as const);
-    const result = await resolvePaths('Archive', { keep }, pair.ctx);
+    const result = await resolvePaths(archive(pair.ctx), { keep }, pair.ctx);
     assert.equal([read(pair.master, 'a'), read(pair.backup, 'a')], ['bb', 'bb']);
     assert.equal([read(pair.master, 'b'), read(pair.backup, 'b')], ['MMM', 'MMM']);
     assert.equal(
@@ -240,7 +251,7 @@ test('a whole folder that only the Backup has: taken over with all that is in it
         await pair.sync();
         const waiting = (await types(pair)).map(([path]) => path);
         const chosen = new Map(waiting.map((path) => [path, keep] as const));
-        assert.equal((await resolvePaths('Archive', { keep: chosen }, pair.ctx)).problems, []);
+        assert.equal((await resolvePaths(archive(pair.ctx), { keep: chosen }, pair.ctx)).problems, []);
         await settled(pair);
         if (keep === 'backup') assert.equal(Object.keys(treeOf(pair.master)), Object.keys(was));
         else {
@@ -265,7 +276,7 @@ test('file against folder: either can stand', async () => {
       await pair.sync();
       const waiting = (await types(pair)).map(([path]) => path);
       assert.equal(waiting, ['x']);
-      const result = await resolvePaths('Archive', { keep: new Map([['x', keep]]) }, pair.ctx);
+      const result = await resolvePaths(archive(pair.ctx), { keep: new Map([['x', keep]]) }, pair.ctx);
       assert.equal(result.problems, []);
       await settled(pair);
       if (keep === 'master') assert.is(read(pair.backup, 'x'), 'now a file');
@@ -346,11 +357,11 @@ test('merge: what the program made stands on both sides; its failure changes not
   await apart(start, write('notes.txt', 'ONE\ntwo\n', 500), write('notes.txt', 'one\nTWO\n', 200), async (pair) => {
     await pair.sync();
     const before = [treeOf(pair.master), treeOf(pair.backup)];
-    const failing = refusal(mergeConflict('Archive', 'notes.txt', ['false'], {}, pair.ctx));
+    const failing = refusal(mergeConflict(archive(pair.ctx), relPath('notes.txt'), ['false'], {}, pair.ctx));
     assert.match((await failing).message, /ended with 1/);
     assert.equal([treeOf(pair.master), treeOf(pair.backup)], before);
     const program = ['sh', '-c', 'cat "$0" "$1" > "$2"', '{master}', '{backup}', '{merged}'];
-    const result = await mergeConflict('Archive', 'notes.txt', program, {}, pair.ctx);
+    const result = await mergeConflict(archive(pair.ctx), relPath('notes.txt'), program, {}, pair.ctx);
     assert.equal(result.problems, []);
     assert.is(read(pair.master, 'notes.txt'), 'ONE\ntwo\none\nTWO\n');
     assert.equal(versionsOf(pair.master), [['notes.txt', 'ONE\ntwo\n']]);

@@ -8,7 +8,7 @@ import { flagsOf, GLOBAL_OPTIONS, takesValue } from '../shared/cli.ts';
 import { completionCommand } from '../shared/completion.ts';
 import { EXIT } from '../shared/errors.ts';
 import type { Command, OptionSpec, Verb } from '../shared/feature.ts';
-import { OPTIONS, PRESETS, parseAssignment, showValue } from '../shared/options.ts';
+import { OPTIONS, optionChange, PRESETS, showValue } from '../shared/options.ts';
 import { MIGRATIONS } from '../shared/schema.ts';
 import { REPOSITORY, type Sandbox, sandbox } from './helpers/cli.ts';
 import { world } from './helpers/world.ts';
@@ -176,7 +176,7 @@ function verbComplaint(verb: Verb, words: readonly string[]): string | undefined
   const least = args.filter(({ optional }) => !optional).length;
   if (values.length < least) return `needs ${least} arguments`;
   if (values.length > args.length && !args.at(-1)?.variadic) return `takes ${args.length} arguments`;
-  if (args.at(-1)?.name === 'assignment') for (const value of values.slice(1)) parseAssignment(value);
+  if (args.at(-1)?.name === 'assignment') for (const value of values.slice(1)) optionChange([value], undefined);
   return undefined;
 }
 
@@ -228,7 +228,7 @@ test('every option, verb and option of a group that the text names exists', asyn
       if (/^[a-z_.]+=\w+$/.test(span)) {
         const key = span.split('=')[0] ?? '';
         if (!(key in OPTIONS)) wrong.push(`${path}: ${span}`);
-        else parseAssignment(span);
+        else optionChange([span], undefined);
       }
     }
   }
@@ -307,6 +307,7 @@ async function practised(work: (box: Sandbox) => Promise<void>): Promise<void> {
     world({ 'a.txt': 'other' }, box.backup);
     const { code, stderr } = await box.run(['groups', 'create', 'GROUP', '--master', 'MASTER', '--backup', 'BACKUP']);
     assert.is(code, 0, stderr);
+    assert.is((await box.run(['projects', 'create', 'P', '--path', 'Projects/P', '--group', 'GROUP'])).code, 0);
     await work(box);
   } finally {
     box.cleanup();

@@ -11,7 +11,16 @@ import { undoOperation } from '../features/undo.ts';
 import { readConflicts } from '../shared/inbox.ts';
 import { REPOSITORY } from './helpers/cli.ts';
 import { driveTest } from './helpers/drives.ts';
-import { edit, refusal, type TestPair, usersTree, versionsOf, withPair, withRealPair } from './helpers/pair.ts';
+import {
+  archive,
+  edit,
+  refusal,
+  type TestPair,
+  usersTree,
+  versionsOf,
+  withPair,
+  withRealPair,
+} from './helpers/pair.ts';
 
 const test = suite('undo');
 
@@ -171,7 +180,7 @@ test('a restore and a resolution are undone on the Master, and the undone state 
     assert.is((await pair.sync()).files_copied, 0);
     assert.equal(await waiting(pair), ['a.txt']);
     const keep = new Map([['a.txt', 'master' as const]]);
-    const resolved = await resolvePaths('Archive', { keep }, pair.ctx);
+    const resolved = await resolvePaths(archive(pair.ctx), { keep }, pair.ctx);
     assert.is(resolved.status, 'completed', JSON.stringify(resolved.problems));
     assert.is(readFileSync(join(pair.backup, 'a.txt'), 'utf8'), 'newer');
     assert.equal(await waiting(pair), []);

@@ -25,6 +25,10 @@ const FEATURES: Readonly<Record<string, Feature>> = {
     summary: 'Pairs of Master and Backup drives',
     load: () => import('../features/groups.ts'),
   },
+  projects: {
+    summary: 'Named folders on one or several groups of drives',
+    load: () => import('../features/projects.ts'),
+  },
   sync: {
     summary: 'bring the Backup into step with the Master',
     load: () => import('../features/sync.ts'),

@@ -21,11 +21,10 @@ import {
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { listConflicts } from '../../features/conflicts.ts';
+import { listConflicts, resolveConflicts } from '../../features/conflicts.ts';
 import { listOperations } from '../../features/history.ts';
 import type { Keep } from '../../features/resolution.ts';
 import { undoOperation } from '../../features/restore.ts';
-import { resolvePaths } from '../../features/settle.ts';
 import type { RunFlags, SyncResult } from '../../features/sync.ts';
 import type { Context } from '../../shared/context.ts';
 import { errnoOf, TandemError } from '../../shared/errors.ts';
@@ -252,8 +251,8 @@ export class Life {
     const waiting = await listConflicts('Archive', undefined, this.pair.ctx);
     const chosen = waiting.filter((_, index) => ((some >> (index % 8)) & 1) === 1).map(({ path }) => path);
     if (chosen.length === 0) return;
-    const choice = new Map(chosen.map((path) => [path, keep]));
-    await this.both(mischief, (ctx) => resolvePaths('Archive', { keep: choice }, ctx));
+    const choice = Object.fromEntries(chosen.map((path) => [path, keep]));
+    await this.both(mischief, (ctx) => resolveConflicts('Archive', choice, ctx));
   }
 
   /** Undoes the last operation that changed anything. */

@@ -3,10 +3,11 @@ import { createHash } from 'node:crypto';
 import { lstatSync, lutimesSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findDrive, listDrives } from '../../features/detect.ts';
-import { createGroup } from '../../features/groups.ts';
+import { createGroup, getGroup } from '../../features/groups.ts';
 import { type BaselineRow, findPair, readBaseline } from '../../features/history.ts';
 import type { Plan } from '../../features/plan.ts';
 import { planSync, type RunFlags, type SyncResult, syncToBackup } from '../../features/sync.ts';
+import { type Target, wholeOf } from '../../features/targets.ts';
 import { type Context, type ContextOptions, createContext } from '../../shared/context.ts';
 import { TandemError } from '../../shared/errors.ts';
 import { type Sandbox, sandbox } from './cli.ts';
@@ -69,6 +70,9 @@ export function age(root: string): void {
     if (mtimeMs / 1000 > now - 60) lutimesSync(path, now - 3600, now - 3600);
   }
 }
+
+/** The pair's group as a target. */
+export const archive = (ctx: Context): Target => wholeOf(getGroup('Archive', ctx));
 
 /** Writes entries and ages the tree. */
 export function edit(root: string, entries: World): void {
