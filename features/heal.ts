@@ -70,7 +70,7 @@ export async function copyFiles(
     for (const algorithm of ALGORITHMS) {
       const some = items.filter(({ row }) => row.checksum_algorithm === algorithm);
       if (some.length === 0) continue;
-      task.pool.open({ transfer: transferSession(view, task.operation), algorithm, junk: OS_JUNK });
+      task.pool.open({ transfer: transferSession(view, task.operation), algorithm, junk: OS_JUNK, mhl: false });
       for (const batch of groupBySize(some.map((item) => ({ ...item, size: item.row.size })))) {
         if (task.cancelled()) break;
         const results = await new Batch({ task, view, algorithm, ctx }, batch, seq).run();

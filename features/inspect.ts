@@ -232,7 +232,7 @@ class Run {
     const { sides } = this.job;
     const { plan, pairId, uuid } = this.names;
     this.control.begin();
-    this.pool.open({ transfer: readingSession(sides, uuid), algorithm: this.algorithm, junk: OS_JUNK });
+    this.pool.open({ transfer: readingSession(sides, uuid), algorithm: this.algorithm, junk: OS_JUNK, mhl: false });
     const cancelled = (): boolean => this.control.cancelled;
     const { pool, lanes, algorithm, tally } = this;
     await scrubRows({ plan, sides, pool, lanes, pairId, algorithm, cancelled, tally }, this.ctx);

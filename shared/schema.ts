@@ -132,6 +132,14 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
       'pair_id',
     ]),
   ],
+  [
+    // The checksum that manifests list, by the one that the baseline records of the same content: so it stays known when a
+    // file is renamed, restored or recorded anew.
+    `CREATE TABLE mhl_hashes (
+      checksum TEXT PRIMARY KEY,
+      mhl_checksum TEXT NOT NULL
+    ) WITHOUT ROWID`,
+  ],
 ];
 
 // --- internal ---
