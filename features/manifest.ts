@@ -29,7 +29,7 @@ import {
 } from './generation.ts';
 import type { Group } from './groups.ts';
 import { type BaselineRow, findPair, readBaseline } from './history.ts';
-import { judge, type OpenSide, readingSession, readsDirect } from './scrub.ts';
+import { judge, type OpenSide, readingSession } from './scrub.ts';
 import { assertSide, OS_JUNK, syncOptions, workerCount } from './session.ts';
 
 /**
@@ -262,7 +262,7 @@ async function readFiles(
     for (let some = groups.shift(); some !== undefined && !ctx.signal.aborted; some = groups.shift()) {
       const items = some.map(({ entry, formats }) => ({ path: entry.path, size: null, formats }));
       const formats = [...new Set(some.flatMap((one) => one.formats))];
-      const results = await pool.run('scrub', side.side, items, readsDirect(side), formats);
+      const results = await pool.run('scrub', side.side, items, side.direct, formats);
       if (results.some(({ state }) => state !== 'read')) assertSide(side.root, side.uuid);
       results.forEach((seen, index) => {
         const question = some[index] as Question;
