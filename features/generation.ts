@@ -24,7 +24,7 @@ import {
   parseHashList,
 } from '../shared/mhl.ts';
 import { baseName, joinPath, parentOf, type RelPath } from '../shared/paths.ts';
-import { partialFolder, removeTree } from '../shared/recover.ts';
+import { clearPartials, partialFolder } from '../shared/recover.ts';
 import { ALWAYS_EXCLUDED } from '../shared/scan.ts';
 import type { DriveRoot } from '../shared/store.ts';
 import {
@@ -161,7 +161,7 @@ export function addGeneration(
     fsyncSync(home.fd);
   } finally {
     folders.clear();
-    removeTree(root.dir, partialFolder(operation));
+    clearPartials(root.dir, operation);
   }
   return joinPath(joinPath(subpath, FOLDER), name);
 }
