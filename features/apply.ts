@@ -11,12 +11,12 @@ import type { InboxEntry } from '../shared/inbox.ts';
 import { Entry, sameInode } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import type { ChangeLog } from '../shared/manifest.ts';
+import { readsPastCache } from '../shared/past-cache.ts';
 import { depthOf, isInside, parentOf } from '../shared/paths.ts';
 import { clearPartials } from '../shared/recover.ts';
 import { dropWaiting, RESUMABLE } from '../shared/resume.ts';
 import { type ClockRules, isRacy } from '../shared/rows.ts';
 import type { SyncStatistics } from '../shared/statistics.ts';
-import { isFuse } from '../shared/store.ts';
 import type { CommitItem, ExpectedItem, Outcome, StageItem, StageResult } from '../shared/tasks.ts';
 import type { WorkerPool } from '../shared/workers.ts';
 import { type ArrangeHost, arrange } from './arrange.ts';
@@ -404,7 +404,7 @@ class Run {
     const files = batch.filter(({ item }) => item.kind === 'f' && item.linkTo === null);
     if (level !== 'checksum' || files.length === 0) return batch;
     await this.pool.run('flush');
-    const direct = !this.task.pair.backupDrive.network && !isFuse(this.task.pair.backup);
+    const direct = await readsPastCache(this.task.pair.backup, this.task.pair.backupDrive, this.ctx);
     const bad = new Set<number>();
     for (const part of await Promise.all(
       chunk(files, 64).map((some) =>

@@ -8,10 +8,10 @@ import type { Context } from '../shared/context.ts';
 import { ALGORITHMS, type Algorithm } from '../shared/hash.ts';
 import { factsField } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
+import { readsPastCache } from '../shared/past-cache.ts';
 import { depthOf, parentOf } from '../shared/paths.ts';
 import { clearPartials } from '../shared/recover.ts';
 import { isRacy, makeSidedRow } from '../shared/rows.ts';
-import { isFuse } from '../shared/store.ts';
 import type { CommitItem, StageItem, StageResult } from '../shared/tasks.ts';
 import { trashFolder } from '../shared/trash.ts';
 import type { WorkerPool } from '../shared/workers.ts';
@@ -70,7 +70,7 @@ export async function copyFiles(
     for (const algorithm of ALGORITHMS) {
       const some = items.filter(({ row }) => row.checksum_algorithm === algorithm);
       if (some.length === 0) continue;
-      task.pool.open({ transfer: transferSession(view, task.operation), algorithm, junk: OS_JUNK });
+      task.pool.open({ transfer: transferSession(view, task.operation), algorithm, junk: OS_JUNK, mhl: false });
       for (const batch of groupBySize(some.map((item) => ({ ...item, size: item.row.size })))) {
         if (task.cancelled()) break;
         const results = await new Batch({ task, view, algorithm, ctx }, batch, seq).run();
@@ -153,8 +153,8 @@ class Batch {
 
   /** What the medium gives back, before the damaged file loses its name. */
   private async readBack(staged: readonly Staged[]): Promise<Staged[]> {
-    const { task, view } = this.setting;
-    const direct = !view.backupDrive.network && !isFuse(view.backup);
+    const { task, view, ctx } = this.setting;
+    const direct = await readsPastCache(view.backup, view.backupDrive, ctx);
     const sums = staged.map(({ result: { seq, checksum } }) => ({ seq, checksum }));
     const { failed } = await task.pool.run('verify', sums, direct);
     const bad = new Set(failed);

@@ -93,11 +93,15 @@ export async function verifyFiles(group: string, flags: VerifyFlags, ctx: Contex
   const pair = await openPair(target.group, ctx, true);
   const locks: DriveLock[] = [];
   try {
-    const drives = sidesOf(pair, ['master', 'backup']).sort((a, b) => (a.uuid < b.uuid ? -1 : 1));
+    const drives = [
+      { root: pair.master, drive: pair.masterDrive, uuid: pair.masterUuid },
+      { root: pair.backup, drive: pair.backupDrive, uuid: pair.backupUuid },
+    ].sort((a, b) => (a.uuid < b.uuid ? -1 : 1));
     for (const { root, drive } of drives)
       if (!drive.read_only) locks.push(await lockDrive(root, drive.network, flags, ctx));
     await recoverPair(pair, ctx);
-    return await runVerify({ ...target, sides: sidesOf(pair, wanted), repair: { pair, locks } }, flags, ctx);
+    const sides = await sidesOf(pair, wanted, ctx);
+    return await runVerify({ ...target, sides, repair: { pair, locks } }, flags, ctx);
   } finally {
     for (const lock of locks) lock.release();
     await pair.close();
@@ -232,7 +236,7 @@ class Run {
     const { sides } = this.job;
     const { plan, pairId, uuid } = this.names;
     this.control.begin();
-    this.pool.open({ transfer: readingSession(sides, uuid), algorithm: this.algorithm, junk: OS_JUNK });
+    this.pool.open({ transfer: readingSession(sides, uuid), algorithm: this.algorithm, junk: OS_JUNK, mhl: false });
     const cancelled = (): boolean => this.control.cancelled;
     const { pool, lanes, algorithm, tally } = this;
     await scrubRows({ plan, sides, pool, lanes, pairId, algorithm, cancelled, tally }, this.ctx);

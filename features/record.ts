@@ -4,11 +4,13 @@
 import type { Context } from '../shared/context.ts';
 import type { InboxEntry } from '../shared/inbox.ts';
 import type { ChangeLog } from '../shared/manifest.ts';
+import { recordPairs } from '../shared/mhl-hashes.ts';
 import { removeTree } from '../shared/recover.ts';
 import { type BaselineRow, makeSidedRow, type RowExtras, sidesOf } from '../shared/rows.ts';
 import type { Dir } from '../shared/syscalls.ts';
 import { trashFolder } from '../shared/trash.ts';
 import { markVerified } from '../shared/verified.ts';
+import type { WorkerPool } from '../shared/workers.ts';
 import { type FileAction, readRows, recordActions, writeBaseline, writeCopied } from './history.ts';
 
 /** Of a step of a run. */
@@ -18,7 +20,7 @@ export interface RecordTarget {
   operation: string;
   plan: { target: { group_id: string }; options: { versions: { enabled: boolean } } };
   /** `reversed`: copied from the Backup to the Master. */
-  pair: { reversed: boolean; backup: { dir: Dir } };
+  pair: { reversed: boolean; backup: { dir: Dir }; workers: WorkerPool | undefined };
   /** False: what is copied is no agreement of both sides (an older version, another folder), so no rows are written. */
   agrees: boolean;
   /** Of the drive that is written to. */
@@ -61,6 +63,7 @@ export class RunRecord {
 
   async write(rows: readonly BaselineRow[], removed: readonly string[], actions: readonly FileAction[]): Promise<void> {
     const { pairId, operationId, agrees, plan } = this.target;
+    await this.notePairs();
     await this.noteChanges(rows, removed, actions);
     const changed = rows.length > 0 || removed.length > 0;
     if (agrees && changed) await writeBaseline(pairId, plan.target.group_id, 'sync', rows, removed, this.ctx);
@@ -75,6 +78,11 @@ export class RunRecord {
     const { pairId, agrees, pair } = this.target;
     const files = rows.filter(({ checksum }) => checksum !== '');
     if (agrees) await markVerified(pairId, pair.reversed ? 'master' : 'backup', files, this.ctx);
+  }
+
+  /** Before the rows: what is recorded has the checksum of manifests, also after a crash. */
+  private async notePairs(): Promise<void> {
+    await recordPairs(this.target.pair.workers?.takePairs() ?? [], this.ctx);
   }
 
   /** Versions are off: they go when the batch is on the medium and recorded, while nothing is being put into the trash. */
@@ -100,6 +108,7 @@ export class RunRecord {
   /** @param texts rows of the baseline as JSON arrays, joined by commas; so many `files` altogether. */
   async copied(files: number, texts: readonly string[]): Promise<void> {
     const { pairId, operationId, plan } = this.target;
+    await this.notePairs();
     const first = this.seq;
     this.seq += files;
     this.target.changes.bulk = true;

@@ -18,6 +18,7 @@ import { noStatistics, type SyncStatistics } from '../shared/statistics.ts';
 import type { DriveRoot } from '../shared/store.ts';
 import { WorkerPool } from '../shared/workers.ts';
 import { type ApplyTask, applyPlan } from './apply.ts';
+import { listBrought } from './brought.ts';
 import type { Group } from './groups.ts';
 import { acknowledgeForced, filterText } from './guards.ts';
 import {
@@ -271,9 +272,10 @@ async function journal(
   };
   const statistics: SyncStatistics = noStatistics();
   const changes = { master: new ChangeLog(), backup: new ChangeLog() };
-  const { versions } = syncOptions(pair.group, flags.options ?? {});
+  const { versions, mhl } = syncOptions(pair.group, flags.options ?? {});
   const ended: Ended = { pair, operation, operationId, operationType: kind, startTime, versions };
   const watched = watchControl(operationId, { operation, target: targetName(target) }, pair, ctx);
+  let actions: readonly Action[] = [];
   try {
     try {
       const begin = (): void => {
@@ -284,7 +286,7 @@ async function journal(
       const steps = await prepare(run, watched.ctx);
       watched.end();
       countPlans(statistics, steps);
-      const actions = steps.flatMap(({ plan }) => plan.actions);
+      actions = steps.flatMap(({ plan }) => plan.actions);
       if (actions.length > LARGE_PLAN) collectGarbage();
       if (actions.some((action) => !QUIET.includes(action.kind))) begin();
       await carryOut(steps, kind, { pair, locks, operationId, operation, statistics, changes }, ctx);
@@ -295,6 +297,11 @@ async function journal(
     await pruneAfterRun(ended, changes, ctx);
     const { cancelled, files_failed } = statistics;
     const settled = !cancelled && files_failed === 0 && target.subpath === '';
+    const changed = actions.some(({ kind }) => kind !== 'conflict' && kind !== 'skip');
+    if (mhl && journey && changed && !cancelled && files_failed === 0) {
+      const pairId = await pairNumber(pair, ctx);
+      statistics.problems.push(...(await listBrought({ pair, pairId, operationId, locks, actions }, ctx)));
+    }
     if (journey) statistics.problems.push(...(await arriveHome(journey, { operation, settled, locks }, ctx)));
     if (cancelled) return await finish(statistics, 'cancelled', null);
     if (files_failed > 0) return await finish(statistics, 'failed', `${plural(files_failed, 'file')} failed`);

@@ -9,10 +9,11 @@ import type { Context } from '../shared/context.ts';
 import type { Digest } from '../shared/digests.ts';
 import { TandemError } from '../shared/errors.ts';
 import { factsField, type Side } from '../shared/listing.ts';
+import { readsPastCache } from '../shared/past-cache.ts';
 import { displayPath } from '../shared/paths.ts';
 import { clockRules } from '../shared/rows.ts';
 import type { ScrubResult } from '../shared/scrub.ts';
-import { closeDriveRoot, type DriveRoot, isFuse, openDriveRoot } from '../shared/store.ts';
+import { closeDriveRoot, type DriveRoot, openDriveRoot } from '../shared/store.ts';
 import type { TransferSession } from '../shared/tasks.ts';
 import { markVerified, recordChecksums, type Verified } from '../shared/verified.ts';
 import type { WorkerPool } from '../shared/workers.ts';
@@ -29,6 +30,8 @@ export interface OpenSide {
   drive: DriveInfo;
   traits: Traits;
   uuid: string;
+  /** Reading past every cache can be asked of this drive. */
+  direct: boolean;
 }
 
 /**
@@ -74,8 +77,11 @@ export async function openSides(group: Group, wanted: readonly Side[], ctx: Cont
         );
       }
       const root = openDriveRoot(drive.mount_path, drive.label);
-      sides.push({ side, root, drive, traits: traitsOf(root, drive), uuid: known.drive_uuid ?? '' });
+      const traits = traitsOf(root, drive);
+      const open = { side, root, drive, traits, uuid: known.drive_uuid ?? '', direct: false };
+      sides.push(open);
       assertSide(root, known.drive_uuid ?? '');
+      open.direct = await readsPastCache(root, drive, ctx);
     }
     return sides;
   } catch (error) {
@@ -89,14 +95,14 @@ export function closeSides(sides: readonly OpenSide[]): void {
 }
 
 /** Those of an open pair; they are closed with it. */
-export function sidesOf(pair: OpenPair, wanted: readonly Side[]): OpenSide[] {
-  return wanted.map((side) => ({
-    side,
-    root: pair[side],
-    drive: pair[`${side}Drive`],
-    traits: pair[`${side}Traits`],
-    uuid: pair[`${side}Uuid`],
-  }));
+export async function sidesOf(pair: OpenPair, wanted: readonly Side[], ctx: Context): Promise<OpenSide[]> {
+  const sides: OpenSide[] = [];
+  for (const side of wanted) {
+    const [root, drive] = [pair[side], pair[`${side}Drive`]];
+    const direct = await readsPastCache(root, drive, ctx);
+    sides.push({ side, root, drive, traits: pair[`${side}Traits`], uuid: pair[`${side}Uuid`], direct });
+  }
+  return sides;
 }
 
 /** What worker threads need to read these drives; nothing can be written with it. */
@@ -120,11 +126,6 @@ export function readingSession(sides: readonly OpenSide[], operation: string): T
       maxTime: 0,
     },
   };
-}
-
-/** Whether reading past the page cache can be asked of this drive. */
-export function readsDirect({ drive, root }: OpenSide): boolean {
-  return !drive.network && !isFuse(root);
 }
 
 /** What a run will read. */
@@ -284,7 +285,7 @@ async function readRows(
 ): Promise<ScrubResult[]> {
   const formats = new Set(rows.map(formatOf));
   const items = rows.map((row) => ({ path: row.path, size: row.size, formats: [formatOf(row)] }));
-  const results = await pool.run('scrub', side.side, items, readsDirect(side), [...formats]);
+  const results = await pool.run('scrub', side.side, items, side.direct, [...formats]);
   // A pulled drive looks like a thousand files that are gone.
   if (results.some(({ state }) => state === 'missing' || state === 'unreadable')) assertSide(side.root, side.uuid);
   return results;

@@ -123,6 +123,7 @@ export function workersOf(pair: OpenPair, operation: string, options: SyncOption
       transfer: transferSession(pair, operation),
       algorithm: options.checksum_algorithm,
       junk: OS_JUNK,
+      mhl: options.mhl,
     });
     pair.opened = true;
   }

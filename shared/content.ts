@@ -16,6 +16,8 @@ export interface Control {
   cancel(): boolean;
   moved(bytes: number): void;
   holding(path: string): void;
+  /** Two checksums of one content, where the hashers take two. */
+  paired?(checksum: string, also: string): void;
 }
 
 const CHUNK = 4 * 1024 * 1024;
@@ -46,7 +48,10 @@ export class Content {
       const content = this.buffer.subarray(0, bytes);
       writeFully(target, content);
       this.control.moved(bytes);
-      return { checksum: this.newHasher.once(content), bytes };
+      if (!this.newHasher.single) return { checksum: this.newHasher.once(content), bytes };
+      const hasher = this.newHasher();
+      hasher.update(content);
+      return { checksum: this.ended(hasher), bytes };
     }
     const hasher = this.newHasher();
     const bytes = sparse
@@ -54,7 +59,7 @@ export class Content {
       : this.copyRange(source, target, 0, size + 1, hasher, false);
     if (bytes === null) return null;
     if (sparse) ftruncateSync(target, bytes);
-    return { checksum: hasher.digest(), bytes };
+    return { checksum: this.ended(hasher), bytes };
   }
 
   /** The rest of a large file that is there in part. Null when the run was stopped in the middle. */
@@ -62,7 +67,13 @@ export class Content {
     this.control.moved(copy.done);
     const { hasher, target, done, progress } = copy;
     const bytes = this.copyRange(source, target, done, size + 1, hasher, false, progress);
-    return bytes === null ? null : { checksum: hasher.digest(), bytes };
+    return bytes === null ? null : { checksum: this.ended(hasher), bytes };
+  }
+
+  private ended(hasher: Hasher): string {
+    const checksum = hasher.digest();
+    if (hasher.also) this.control.paired?.(checksum, hasher.also());
+    return checksum;
   }
 
   /** Copies [from, end) or up to the end of the file; returns the position after the last byte. */
@@ -111,7 +122,7 @@ export class Content {
   /** The checksum of a file as the drive has it; `direct` asks for a way around the page cache, and says whether there was one. */
   readBack(dir: Dir, name: string, direct: boolean): { checksum: string; direct: boolean } {
     const { result, direct: reached } = this.pastCache(dir, name, direct, (fd, buffer) =>
-      this.hashOpen(fd, buffer, this.newHasher),
+      this.hashOpen(fd, buffer, this.newHasher.single ?? this.newHasher),
     );
     return { checksum: result, direct: reached };
   }
@@ -168,7 +179,7 @@ export class Content {
     const hasher = newHasher();
     for (let at = 0; ; ) {
       const read = readSync(fd, buffer, 0, buffer.length, at);
-      if (read === 0) return hasher.digest();
+      if (read === 0) return this.ended(hasher);
       hasher.update(buffer.subarray(0, read));
       at += read;
     }

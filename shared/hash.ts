@@ -12,12 +12,16 @@ export interface Hasher {
   digest(): string;
   /** Another hasher over the same bytes so far; the two go on apart, one after the other. */
   fork(): Hasher;
+  /** The second checksum, once `digest` gave the first; only of hashers that take two. */
+  also?(): string;
 }
 
 export interface HasherFactory {
   (): Hasher;
   /** The checksum of what is wholly in memory, in one call. */
   once(bytes: Uint8Array): string;
+  /** Makes hashers of the first checksum alone; only where these take two. */
+  single?: HasherFactory;
 }
 
 /** xxh128 is WebAssembly and has to be loaded once; the others are there at once. */
@@ -39,6 +43,24 @@ export async function hasherFactory(algorithm: Algorithm): Promise<HasherFactory
       return hasher.digest();
     },
   });
+}
+
+/** Hashers that take two checksums of the same bytes in one pass. */
+export function pairedFactory(first: HasherFactory, second: HasherFactory): HasherFactory {
+  const start = (): Hasher => pairedHasher(first(), second());
+  return Object.assign(start, { once: (bytes: Uint8Array) => first.once(bytes), single: first });
+}
+
+function pairedHasher(one: Hasher, two: Hasher): Hasher {
+  return {
+    update: (bytes) => {
+      one.update(bytes);
+      two.update(bytes);
+    },
+    digest: () => one.digest(),
+    also: () => two.digest(),
+    fork: () => pairedHasher(one.fork(), two.fork()),
+  };
 }
 
 function nodeHasher(hash: Hash): Hasher {

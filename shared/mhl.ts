@@ -1,6 +1,9 @@
 /**
  * Documents of ASC MHL 2.0: a hash list (one generation of a history) and the chain that names all generations with their
  * C4. Pure: text in, values out. What a document says is not trusted: each path is checked before anyone uses it.
+ *
+ * A list with the hash of the folder itself is complete: what it does not list is not expected. Any other adds to what
+ * came before. What was removed on purpose stands in `metadata`, which other programs pass over.
  */
 import { type Digest, digestBytes, digestOf, type Hashers } from './digests.ts';
 import { baseName, parentOf, relPath } from './paths.ts';
@@ -20,6 +23,28 @@ export interface MhlFile {
   /** Milliseconds since 1970. */
   mtime: number;
   hashes: { format: MhlFormat; value: string; action: MhlAction | null }[];
+  /** Where it was before it was renamed. */
+  previousPath?: string;
+  /** The hashes were taken at another time than that of the list, which is not known any more. */
+  undated?: true;
+  /** It counts for the hashes of folders, but another history lists it. */
+  elsewhere?: true;
+}
+
+/** A generation of a history further down: its path from the folder of the list. */
+export interface MhlReference {
+  path: string;
+  c4: string;
+}
+
+/** What a hash list says. */
+export interface HashList {
+  files: MhlFile[];
+  /** It lists everything in the folder. */
+  complete: boolean;
+  references: MhlReference[];
+  /** Paths that were removed on purpose; what stood below them as well. */
+  removed: string[];
 }
 
 export interface MhlHeader {
@@ -30,6 +55,7 @@ export interface MhlHeader {
   version: string;
   /** Patterns of what was left out, in gitignore syntax. */
   ignore: readonly string[];
+  process: 'in-place' | 'transfer';
 }
 
 export interface ChainEntry {
@@ -44,13 +70,20 @@ export function canBeListed(path: string): boolean {
   return xmlText(path) !== undefined;
 }
 
-/** One generation. Hashes of folders are given in the formats that every file has. */
-export function hashListText(header: MhlHeader, files: readonly MhlFile[], hashers: Hashers): string {
+/**
+ * One generation. A complete list has hashes of folders, in the formats that every file has; below the folder of another
+ * history none are given, since that history has them.
+ */
+export function hashListText(header: MhlHeader, list: HashList, hashers: Hashers): string {
+  const { files, complete, references, removed } = list;
   const date = isoDate(header.created);
   const tree = folderOf(files);
-  const formats = MHL_FORMATS.filter((format) => files.every((file) => hashOf(file, format) !== undefined));
+  const formats = complete
+    ? MHL_FORMATS.filter((format) => files.every((file) => hashOf(file, format) !== undefined))
+    : [];
   const hashes: string[] = [];
-  const root = writeFolder(tree, '', formats, hashers, date, hashes);
+  const others = new Set(references.map(({ path }) => parentOf(parentOf(path))));
+  const root = writeFolder(tree, '', { formats, hashers, date, others }, hashes);
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
     '<hashlist version="2.0" xmlns="urn:ASC:MHL:v2.0">',
@@ -60,7 +93,7 @@ export function hashListText(header: MhlHeader, files: readonly MhlFile[], hashe
     `    <tool version="${xmlText(header.version) ?? ''}">${xmlText(header.tool) ?? ''}</tool>`,
     '  </creatorinfo>',
     '  <processinfo>',
-    '    <process>in-place</process>',
+    `    <process>${header.process}</process>`,
     ...(formats.length > 0 ? ['    <roothash>', ...folderHashes(root, date, '      '), '    </roothash>'] : []),
     '    <ignore>',
     ...header.ignore.map((pattern) => `      <pattern>${xmlText(pattern) ?? ''}</pattern>`),
@@ -68,13 +101,15 @@ export function hashListText(header: MhlHeader, files: readonly MhlFile[], hashe
     '  </processinfo>',
     // An empty list of hashes is no valid document.
     ...(hashes.length > 0 ? ['  <hashes>', ...hashes, '  </hashes>'] : []),
+    ...(removed.length > 0 ? ['  <metadata>', ...removedLines(removed), '  </metadata>'] : []),
+    ...(references.length > 0 ? ['  <references>', ...references.flatMap(referenceLines), '  </references>'] : []),
     '</hashlist>',
     '',
   ].join('\n');
 }
 
 /** @throws Error for what is no hash list of this version, and for a path that leads out of the folder. */
-export function parseHashList(text: string): MhlFile[] {
+export function parseHashList(text: string): HashList {
   const root = parseXml(text);
   if (root.name !== 'hashlist' || root.attributes.get('xmlns') !== 'urn:ASC:MHL:v2.0')
     throw new Error(`it is no ASC MHL 2.0 hash list (its outermost element is <${root.name}>)`);
@@ -89,7 +124,15 @@ export function parseHashList(text: string): MhlFile[] {
     seen.add(file.path);
     files.push(file);
   }
-  return files;
+  const info = childOf(root, 'processinfo');
+  return {
+    files,
+    complete: info !== undefined && childOf(info, 'roothash') !== undefined,
+    references: (childOf(root, 'references')?.children ?? []).map(parseReference),
+    removed: (childOf(root, 'metadata')?.children ?? [])
+      .filter(({ name, attributes }) => name === 'removed' && attributes.get('xmlns') === REMOVED)
+      .flatMap(({ children }) => children.map(pathOf)),
+  };
 }
 
 /** @throws Error for what is no chain, and for names that are no plain file names or out of order. */
@@ -127,10 +170,42 @@ function childOf(element: XmlElement, name: string): XmlElement | undefined {
   return element.children.find((child) => child.name === name);
 }
 
+/** Names what is ours in a document. */
+const REMOVED = 'urn:tandem:mhl:removed';
+
+/** Inside the folder of the list, and not the folder itself. */
+function pathOf(element: XmlElement | undefined): string {
+  const path = relPath(element?.text ?? '');
+  if (path === '' || path.startsWith('/')) throw new Error('a hash has no path');
+  return path;
+}
+
+function parseReference(element: XmlElement): MhlReference {
+  const path = pathOf(childOf(element, 'path'));
+  const c4 = childOf(element, 'c4')?.text.trim() ?? '';
+  if (!/[^/]\/ascmhl\/[^/]+\.mhl$/.test(path) || digestBytes(c4, 'c4') === undefined)
+    throw new Error(`the reference ${JSON.stringify(path)} is no hash list with a C4`);
+  return { path, c4 };
+}
+
+function removedLines(removed: readonly string[]): string[] {
+  const paths = removed.map((path) => `      <path>${xmlText(path) ?? ''}</path>`);
+  return [`    <removed xmlns="${REMOVED}">`, ...paths, '    </removed>'];
+}
+
+function referenceLines({ path, c4 }: MhlReference): string[] {
+  return [
+    '    <hashlistreference>',
+    `      <path>${xmlText(path) ?? ''}</path>`,
+    `      <c4>${c4}</c4>`,
+    '    </hashlistreference>',
+  ];
+}
+
 function parseFile(element: XmlElement): MhlFile {
   const named = childOf(element, 'path');
-  const path = relPath(named?.text ?? '');
-  if (path === '' || path.startsWith('/')) throw new Error('a hash has no path');
+  const path = pathOf(named);
+  const before = childOf(element, 'previousPath');
   const size = named?.attributes.get('size');
   if (size !== undefined && !/^\d{1,15}$/.test(size)) throw new Error(`the size ${JSON.stringify(size)} is no number`);
   const hashes = element.children.flatMap(({ name, text, attributes }) => {
@@ -142,7 +217,8 @@ function parseFile(element: XmlElement): MhlFile {
     return [{ format, value, action: ACTIONS.find((one) => one === action) ?? null }];
   });
   const mtime = Date.parse(named?.attributes.get('lastmodificationdate') ?? '');
-  return { path, size: size === undefined ? null : Number(size), mtime, hashes };
+  const file = { path, size: size === undefined ? null : Number(size), mtime, hashes };
+  return before ? { ...file, previousPath: pathOf(before) } : file;
 }
 
 /** ISO 8601 with an offset, as the schema's dateTime and other tools have it. */
@@ -185,24 +261,27 @@ interface FolderHash {
   structure: string;
 }
 
+interface ListStyle {
+  formats: readonly MhlFormat[];
+  hashers: Hashers;
+  date: string;
+  /** Folders with a history of their own. */
+  others: ReadonlySet<string>;
+}
+
 /** Writes what is in a folder, children before the folder's own hash; returns that. */
-function writeFolder(
-  folder: Folder,
-  path: string,
-  formats: readonly MhlFormat[],
-  hashers: Hashers,
-  date: string,
-  out: string[],
-): FolderHash[] {
+function writeFolder(folder: Folder, path: string, style: ListStyle, out: string[], inside = false): FolderHash[] {
+  const { formats, hashers, date, others } = style;
+  const own = inside || others.has(path);
   const below = new Map<string, FolderHash[]>();
   for (const name of [...folder.folders.keys(), ...folder.files.keys()].sort()) {
     const child = folder.folders.get(name);
     const file = folder.files.get(name);
     const full = path === '' ? name : `${path}/${name}`;
     if (child) {
-      const hashes = writeFolder(child, full, formats, hashers, date, out);
+      const hashes = writeFolder(child, full, style, out, own);
       below.set(name, hashes);
-      if (formats.length > 0)
+      if (formats.length > 0 && !own)
         out.push(
           '    <directoryhash>',
           `      <path>${xmlText(full) ?? ''}</path>`,
@@ -210,7 +289,7 @@ function writeFolder(
           '    </directoryhash>',
         );
     }
-    if (file) out.push(...fileLines(file, date));
+    if (file && !file.elsewhere) out.push(...fileLines(file, date));
   }
   return formats.map((format) => {
     const contents: string[] = [];
@@ -250,14 +329,16 @@ function folderHashes(hashes: readonly FolderHash[], date: string, indent: strin
   ]);
 }
 
-function fileLines({ path, size, mtime, hashes }: MhlFile, date: string): string[] {
+function fileLines({ path, size, mtime, hashes, previousPath, undated }: MhlFile, date: string): string[] {
+  const when = undated ? '' : ` hashdate="${date}"`;
   const sorted = MHL_FORMATS.flatMap((format) => hashes.filter((hash) => hash.format === format));
   return [
     '    <hash>',
     `      <path size="${size ?? 0}" lastmodificationdate="${isoDate(mtime)}">${xmlText(path) ?? ''}</path>`,
     ...sorted.map(({ format, value, action }) => {
-      return `      <${format}${action === null ? '' : ` action="${action}"`} hashdate="${date}">${value}</${format}>`;
+      return `      <${format}${action === null ? '' : ` action="${action}"`}${when}>${value}</${format}>`;
     }),
+    ...(previousPath === undefined ? [] : [`      <previousPath>${xmlText(previousPath) ?? ''}</previousPath>`]),
     '    </hash>',
   ];
 }

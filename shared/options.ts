@@ -16,6 +16,8 @@ export interface GroupOptions {
   checksum_algorithm: 'sha256' | 'xxh128' | 'blake2b512';
   on_master_delete: 'ask' | 'trash' | 'keep';
   on_backup_delete: 'restore' | 'ask';
+  /** Take the checksum of ASC MHL while copying, and add a generation to each drive's history at the end. */
+  mhl: boolean;
   filters: {
     exclude: string[];
     include: string[];
@@ -229,6 +231,7 @@ export const OPTIONS: Readonly<Record<string, OptionSpec>> = {
   checksum_algorithm: choice('sha256', 'xxh128', 'blake2b512'),
   on_master_delete: choice('ask', 'trash', 'keep'),
   on_backup_delete: choice('restore', 'ask'),
+  mhl: flag(false),
   'filters.exclude': list,
   'filters.include': list,
   'filters.min_size': amount('a size, for example 500kB or 2GiB', parseSize),
@@ -265,7 +268,7 @@ export const OPTIONS: Readonly<Record<string, OptionSpec>> = {
 
 /** Keys of the same table that this version refuses rather than ignores: an encrypted pair must never be copied plain. */
 const LATER =
-  /^(mhl|enable_bandwidth_limit|bandwidth_limit_mbps|bandwidth_timetable|enable_compression|compression_type|compression_level|enable_encryption|encryption_(type|key_file|password_file)|calculate_space_savings|realtime(\.(debounce_seconds|full_scan_every))?)$/;
+  /^(enable_bandwidth_limit|bandwidth_limit_mbps|bandwidth_timetable|enable_compression|compression_type|compression_level|enable_encryption|encryption_(type|key_file|password_file)|calculate_space_savings|realtime(\.(debounce_seconds|full_scan_every))?)$/;
 
 export interface Preset {
   values: Record<string, unknown>;

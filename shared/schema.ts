@@ -140,6 +140,14 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     "ALTER TABLE sync_operations ADD COLUMN role TEXT NOT NULL DEFAULT ''",
     'CREATE INDEX sync_operations_parts ON sync_operations (parent_id) WHERE parent_id IS NOT NULL',
   ],
+  [
+    // The checksum that manifests list, by the one that the baseline records of the same content: so it stays known when a
+    // file is renamed, restored or recorded anew.
+    `CREATE TABLE mhl_hashes (
+      checksum TEXT PRIMARY KEY,
+      mhl_checksum TEXT NOT NULL
+    ) WITHOUT ROWID`,
+  ],
 ];
 
 // --- internal ---

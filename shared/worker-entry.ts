@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { Control } from './content.ts';
 import { type Digest, hashersFor } from './digests.ts';
 import { errnoOf, messageOf } from './errors.ts';
-import { type Algorithm, hasherFactory } from './hash.ts';
+import { type Algorithm, type HasherFactory, hasherFactory, pairedFactory } from './hash.ts';
 import { ScrubTransfer } from './scrub.ts';
 import {
   CANCEL,
@@ -23,6 +23,8 @@ const data = workerData as WorkerData;
 const state = new Int32Array(data.shared, 0, 1);
 const bytes = new BigInt64Array(data.shared, 8, 1);
 let told = 0;
+/** Checksums of one content, two and two, that go with the next answer. */
+const pairs: string[] = [];
 
 /** Blocks here while the run is paused. */
 function current(): number {
@@ -44,6 +46,7 @@ const control: Control = {
     told = now;
     reply({ holding: path });
   },
+  paired: (checksum, also) => void pairs.push(checksum, also),
 };
 
 function reply(message: WorkerReply, asIs = false): void {
@@ -52,34 +55,46 @@ function reply(message: WorkerReply, asIs = false): void {
 
 interface Open {
   transfer: ScrubTransfer;
+  mhl: boolean;
   isJunk(name: string): boolean;
 }
 
 let open: Promise<Open> | undefined;
 
-async function begin({ transfer, algorithm, junk }: WorkerSession): Promise<Open> {
+async function begin({ transfer, algorithm, junk, mhl }: WorkerSession): Promise<Open> {
   const names = new Set(junk);
   return {
-    transfer: new ScrubTransfer(transfer, algorithm, await hasherFactory(algorithm), control),
+    transfer: new ScrubTransfer(transfer, algorithm, await makerOf(algorithm, mhl), control),
+    mhl,
     isJunk: (name) => names.has(name) || name.startsWith('._'),
   };
 }
 
+/** With `mhl` each content that is read is also given the checksum of manifests. */
+async function makerOf(algorithm: Algorithm, mhl: boolean): Promise<HasherFactory> {
+  const maker = await hasherFactory(algorithm);
+  return mhl && algorithm !== 'xxh128' ? pairedFactory(maker, await hasherFactory('xxh128')) : maker;
+}
+
 /** Puts in what cannot be sent to a thread. */
-async function withFunctions(task: TaskMessage['task'], args: unknown[], isJunk: Open['isJunk']): Promise<unknown[]> {
+async function withFunctions(
+  task: TaskMessage['task'],
+  args: unknown[],
+  { isJunk, mhl }: Omit<Open, 'transfer'>,
+): Promise<unknown[]> {
   if (task === 'remove') return [args[0], isJunk];
-  if (task === 'hash') return [args[0], args[1], await hasherFactory(args[2] as Algorithm)];
+  if (task === 'hash') return [args[0], args[1], await makerOf(args[2] as Algorithm, mhl)];
   if (task === 'scrub') return [args[0], args[1], args[2], await hashersFor(args[3] as Digest[])];
   return args;
 }
 
 async function carryOut({ id, task, args }: TaskMessage): Promise<void> {
   if (!open) throw new Error('the worker thread has no session yet');
-  const { transfer, isJunk } = await open;
+  const { transfer, ...rest } = await open;
   try {
     const method = transfer[task] as (...values: unknown[]) => unknown;
-    const result = method.apply(transfer, await withFunctions(task, args, isJunk));
-    reply({ id, result }, isText(task));
+    const result = method.apply(transfer, await withFunctions(task, args, rest));
+    reply({ id, result, ...(pairs.length > 0 ? { pairs: pairs.splice(0) } : {}) }, isText(task));
   } catch (error) {
     reply({ id, error: { message: messageOf(error), code: errnoOf(error) } });
   } finally {

@@ -41,6 +41,8 @@ export interface WorkerSession {
   algorithm: Algorithm;
   /** Names that may go to the trash with the folder they lie in. */
   junk: readonly string[];
+  /** Take the checksum of manifests as well of all that is copied or compared. */
+  mhl: boolean;
 }
 
 export interface TaskMessage {
@@ -52,7 +54,7 @@ export interface TaskMessage {
 export type WorkerMessage = TaskMessage | { session: WorkerSession };
 
 export type WorkerReply =
-  | { id: number; result: unknown }
+  | { id: number; result: unknown; pairs?: string[] }
   | { id: number; error: { message: string; code: string | undefined } }
   | { holding: string };
 
@@ -88,6 +90,7 @@ export class WorkerPool {
   private nextId = 1;
   private nextSlot = 1;
   private closed = false;
+  private pairs: string[] = [];
 
   /** Takes tasks once it is told what they work on, by `open`. */
   constructor(size: number) {
@@ -140,6 +143,13 @@ export class WorkerPool {
   setState(state: RunState): void {
     Atomics.store(this.state, 0, state);
     Atomics.notify(this.state, 0);
+  }
+
+  /** Since the last call: the recorded checksum of a content, then that of manifests, and so on. */
+  takePairs(): string[] {
+    const pairs = this.pairs;
+    this.pairs = [];
+    return pairs;
   }
 
   get bytesMoved(): number {
@@ -219,7 +229,10 @@ export class WorkerPool {
     slot.busy = undefined;
     slot.holding = '';
     if ('error' in reply) finished?.fail(Object.assign(new Error(reply.error.message), { code: reply.error.code }));
-    else finished?.done({ result: reply.result, on: slot.id } as never);
+    else {
+      if (reply.pairs) this.pairs.push(...reply.pairs);
+      finished?.done({ result: reply.result, on: slot.id } as never);
+    }
     this.dispatch();
   }
 

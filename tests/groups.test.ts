@@ -950,6 +950,7 @@ test('the defaults are those of the option table', () => {
     checksum_algorithm: 'sha256',
     on_master_delete: 'ask',
     on_backup_delete: 'restore',
+    mhl: false,
     filters: { exclude: [], include: [], min_size: null, max_size: null, max_age: null, preset: 'os-junk' },
     versions: { enabled: true, max_age: 7_776_000, max_share: 20 },
     conflict_policy: {

@@ -54,11 +54,12 @@ test('folder hashes agree with those of the reference implementation', async () 
     file('Clips/A002C007_141024_R2EC.mov', '7680e5f98f4a80fd'),
     file('Sidecar.txt', '3ab5a4166b9bde44'),
   ];
-  const text = hashListText({ created: 0, hostname: 'h', tool: 't', version: '1', ignore: ['x'] }, files, hashers);
+  const header = { created: 0, hostname: 'h', tool: 't', version: '1', ignore: ['x'], process: 'in-place' } as const;
+  const text = hashListText(header, { files, complete: true, references: [], removed: [] }, hashers);
   for (const hash of ['8d02114c32e28cbe', 'f557f8ca8e5a88ef', '4c226b42e27d7af3', '906faa843d591a9f'])
     assert.match(text, hash);
   assert.equal(
-    parseHashList(text).map(({ path }) => path),
+    parseHashList(text).files.map(({ path }) => path),
     files.map(({ path }) => path),
   );
 });
@@ -68,7 +69,7 @@ test('what is no such document is refused with a reason', () => {
     `<hashlist version="2.0" xmlns="urn:ASC:MHL:v2.0"><hashes>${inner}</hashes></hashlist>`;
   const hash = (path: string, value = '0ea03b369a463d9d'): string =>
     `<hash><path>${path}</path><xxh64>${value}</xxh64></hash>`;
-  assert.is(parseHashList(list(hash('a &amp; b&#x21;')))[0]?.path, 'a & b!');
+  assert.is(parseHashList(list(hash('a &amp; b&#x21;'))).files[0]?.path, 'a & b!');
   const bad = [
     '',
     'text',
