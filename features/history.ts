@@ -17,6 +17,7 @@ import { defineCommand, definePanel, renderTable, runIfMain } from '../shared/fe
 import { formatBytes, formatCount, formatDuration, formatRate, formatTime, plural } from '../shared/format.ts';
 import { isGone, type ProcessIdentity, thisProcess } from '../shared/machine.ts';
 import { displayPath } from '../shared/paths.ts';
+import { movedFrom } from '../shared/renames.ts';
 
 export * from '../shared/baseline.ts';
 
@@ -251,15 +252,14 @@ export async function operationFiles(id: number, ctx: Context): Promise<FileActi
   return rows?.map(({ message, ...action }) => (message === null ? action : { ...action, message })) ?? [];
 }
 
-/** Paths that later operations of the same group worked on. */
+/** Paths that later operations of the same group worked on, former names included. */
 export async function pathsChangedAfter({ id, group_id }: Operation, ctx: Context): Promise<string[]> {
-  const db = await ctx.dbIfExists();
-  const rows = await db?.all<{ path: string }>(
-    `SELECT DISTINCT path FROM operation_files JOIN sync_operations AS one ON one.id = operation_id
+  const rows = await (await ctx.dbIfExists())?.all<FileAction>(
+    `SELECT DISTINCT path, action, message FROM operation_files JOIN sync_operations AS one ON one.id = operation_id
       WHERE operation_id > ? AND group_id = ? AND operation_files.status = 'done' AND action NOT IN ('adopt', 'skip')`,
     [id, group_id],
   );
-  return rows?.map(({ path }) => path) ?? [];
+  return rows?.flatMap((row) => [row.path, movedFrom(row) ?? row.path]) ?? [];
 }
 
 /**

@@ -53,7 +53,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
     'run',
     'manifests',
   ],
-  undo: ['control', 'groups', 'history', 'manifests', 'run', 'session'],
+  retrace: ['history', 'manifests', 'session'],
+  undo: ['control', 'groups', 'history', 'retrace', 'run', 'session'],
   origin: ['detect', 'groups', 'history', 'manifests', 'session'],
   recall: ['origin', 'plan', 'reconcile', 'session'],
   restore: [
@@ -113,6 +114,7 @@ const WITHOUT_COMMAND = [
   'resolution',
   'settle',
   'manifests',
+  'retrace',
   'undo',
   'origin',
   'recall',
