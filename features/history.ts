@@ -33,7 +33,7 @@ export interface OperationStart {
   group_id: string;
   /** `sync`, `restore`, `verify` … */
   operation_type: string;
-  target_kind: 'group' | 'project';
+  target_kind: 'group' | 'project' | 'folder';
   target_name: string;
   subpath: string;
 }

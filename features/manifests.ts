@@ -2,6 +2,8 @@
  * What becomes of an operation's versions when it ends: their manifest is written on the drive, and versions that have been
  * kept long enough make room. After an interruption the manifest is made from what the trash and the journal tell.
  */
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { BATCH_FILES, chunk } from '../shared/batches.ts';
 import type { Context } from '../shared/context.ts';
 import { messageOf } from '../shared/errors.ts';
@@ -14,6 +16,7 @@ import {
   findVersions,
   listTrash,
   type Manifest,
+  readManifest,
   writeManifest,
 } from '../shared/manifest.ts';
 import { baseName, isInside, parentOf } from '../shared/paths.ts';
@@ -29,7 +32,7 @@ import {
 } from '../shared/retention.ts';
 import { type BaselineRow, sidesOf } from '../shared/rows.ts';
 import { type DriveRoot, freeBytes } from '../shared/store.ts';
-import { statAt } from '../shared/syscalls.ts';
+import { closeFolder, openRoot, statAt } from '../shared/syscalls.ts';
 import { trashFolder } from '../shared/trash.ts';
 import { findPair, getOperation, listOperations, type Operation, operationFiles, readRows } from './history.ts';
 import type { OpenPair, SyncOptions } from './session.ts';
@@ -56,21 +59,34 @@ export async function writeManifests(
     const { changes, moves, bulk, isEmpty } = logs[side];
     if (isEmpty) continue;
     const root = ended.pair[side];
-    // In a folder that is no drive nothing is left behind, unless something in it was replaced.
     const folder = (side === 'master' ? ended.pair.masterUuid : ended.pair.backupUuid) === '';
-    if (folder && statAt(root.dir, trashFolder(ended.operation, '')) === null) continue;
     try {
       if (!ended.versions.enabled) removeTree(root.dir, trashFolder(ended.operation, ''));
       const listed = await completeChanges(changes, moves, root, ended, side, bulk, ctx);
       const manifest = manifestOf(ended, side, changes, moves, ctx);
       if (bulk && !listed) manifest.journal = true;
-      writeManifest(root.dir, manifest);
+      if (folder) keepAtHome({ ...manifest, folder: root.mountPath }, ctx);
+      // In a folder that is no drive nothing is left behind, unless something in it was replaced.
+      if (!folder || listed) writeManifest(root.dir, manifest);
     } catch (error) {
       ctx.emit({
         kind: 'warning',
         message: `What this run changed could not be noted on '${root.label}': ${messageOf(error)}.`,
       });
     }
+  }
+}
+
+/** What an operation did to a folder that is no drive; null: that is not known on this computer. */
+export function readFolderManifest(operation: string, ctx: Context): (Manifest & { folder: string }) | null {
+  const home = folderManifests(ctx);
+  if (!existsSync(home)) return null;
+  const root = openRoot(home);
+  try {
+    const { folder, ...manifest } = readManifest(root, operation) ?? {};
+    return typeof folder === 'string' ? ({ ...manifest, folder } as Manifest & { folder: string }) : null;
+  } finally {
+    closeFolder(root);
   }
 }
 
@@ -239,6 +255,26 @@ export async function prune(
 // --- internal ---
 
 const BLOCK = 4096;
+
+/** Seconds: as long as the journal is kept. */
+const AT_HOME = 90 * 86_400;
+
+function folderManifests(ctx: Context): string {
+  return join(ctx.dataDir, 'folders');
+}
+
+/** A folder that files were restored into is no drive: what was made in it is noted on this computer. */
+function keepAtHome(manifest: Manifest, ctx: Context): void {
+  const home = folderManifests(ctx);
+  mkdirSync(home, { recursive: true, mode: 0o700 });
+  const root = openRoot(home);
+  try {
+    writeManifest(root, manifest);
+    pruneManifests(root, ctx.now().getTime(), AT_HOME);
+  } finally {
+    closeFolder(root);
+  }
+}
 
 function manifestOf(
   ended: Ended,

@@ -17,7 +17,7 @@ import type { DriveRoot } from '../shared/store.ts';
 import { statAt } from '../shared/syscalls.ts';
 import { trashFolder } from '../shared/trash.ts';
 import { findPair, type Operation, pathsChangedAfter, readBaseline } from './history.ts';
-import { copiedFiles, type Done, type DriveSide, journalled, writesTo } from './manifests.ts';
+import { copiedFiles, type Done, type DriveSide, journalled, readFolderManifest, writesTo } from './manifests.ts';
 import type { OpenPair } from './session.ts';
 
 /** What an undo does to one drive. */
@@ -67,6 +67,11 @@ export interface UndoMove {
 /** By drive; a drive that the operation did nothing to has no plan. */
 export async function planUndoOf(pair: OpenPair, operation: Operation, ctx: Context): Promise<UndoPlan[]> {
   const plans: UndoPlan[] = [];
+  if (operation.target_kind === 'folder') {
+    const known = readFolderManifest(operation.uuid, ctx);
+    const done = { changes: known?.changes ?? [], moves: known?.moves ?? [] };
+    return [await new Planner(pair, 'backup', operation, done, ctx).plan()];
+  }
   for (const side of ['backup', 'master'] as const) {
     const done = await doneBy(pair, side, operation, ctx);
     if (done.changes.length + done.moves.length > 0)

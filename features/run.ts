@@ -194,7 +194,7 @@ async function journal(
       uuid: operation,
       group_id: pair.group.id,
       operation_type: kind,
-      target_kind: 'group',
+      target_kind: pair.backupUuid === '' ? 'folder' : 'group',
       target_name: pair.group.name,
       subpath: target.subpath,
     },

@@ -4,6 +4,7 @@
  * changed since is refused, one by one. What was undone waits in the inbox of conflicts until the user says which state
  * shall stand: no run takes the undo back.
  */
+import { join } from 'node:path';
 import { BATCH_FILES, chunk, GROUP_FILES } from '../shared/batches.ts';
 import type { Context } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
@@ -16,10 +17,13 @@ import { clearPartials, partialFolder } from '../shared/recover.ts';
 import { isRespelling } from '../shared/renames.ts';
 import { walkTree } from '../shared/scan.ts';
 import type { MoveBackItem, PutBackItem, PutBackResult } from '../shared/tasks.ts';
+import { TRASH } from '../shared/trash.ts';
 import type { WorkerPool } from '../shared/workers.ts';
 import { RunControl } from './control.ts';
 import { getGroup } from './groups.ts';
 import { ensurePair, type FileAction, getOperation, type Operation, recordActions } from './history.ts';
+import { readFolderManifest } from './manifests.ts';
+import { openFolderAlone } from './origin.ts';
 import { factsAt, isEmpty, planUndoOf, type UndoMove, type UndoPlan, type UndoStep } from './retrace.ts';
 import { type PreparedRun, type RunFlags, runLocked, type SyncResult } from './run.ts';
 import { assertIdentity, type OpenPair, openPair, reversedPair, syncOptions, workersOf } from './session.ts';
@@ -27,7 +31,9 @@ import { assertIdentity, type OpenPair, openPair, reversedPair, syncOptions, wor
 /** What `undoOperation` would do; writes nothing anywhere. */
 export async function planUndo(query: string, ctx: Context): Promise<{ operation: Operation; plans: UndoPlan[] }> {
   const operation = await undoable(query, ctx);
-  const pair = await openPair(getGroup(operation.group_id, ctx), ctx, true);
+  const pair = isOfFolder(operation)
+    ? openFolder(operation, true, ctx)
+    : await openPair(getGroup(operation.group_id, ctx), ctx, true);
   try {
     return { operation, plans: await planUndoOf(pair, operation, ctx) };
   } finally {
@@ -41,7 +47,9 @@ export async function planUndo(query: string, ctx: Context): Promise<{ operation
  */
 export async function undoOperation(query: string, flags: RunFlags, ctx: Context): Promise<SyncResult> {
   const operation = await undoable(query, ctx);
-  const target = { group: getGroup(operation.group_id, ctx), subpath: '' as SyncPath };
+  const folder = isOfFolder(operation) ? openFolder(operation, false, ctx) : undefined;
+  const target = { group: folder?.group ?? getGroup(operation.group_id, ctx), subpath: '' as SyncPath };
+  const open = folder ? async (): Promise<OpenPair> => folder : undefined;
   return runLocked(
     target,
     flags,
@@ -52,9 +60,11 @@ export async function undoOperation(query: string, flags: RunFlags, ctx: Context
       if (plans.every((plan) => isEmpty(plan) && plan.refused.length === 0)) throw nothingToUndo(operation);
       const seq = { next: 0 };
       for (const plan of plans) await new Undo(run, plan, operation, seq, ctx).carryOut();
+      if (folder && run.statistics.files_deleted > 0) sayWhatIsKept(folder, ctx);
       return [];
     },
     'undo',
+    open,
   );
 }
 
@@ -70,6 +80,30 @@ async function undoable(query: string, ctx: Context): Promise<Operation> {
     });
   }
   return operation;
+}
+
+/** What it did, it did to a folder that is no drive. */
+function isOfFolder({ target_kind }: Operation): boolean {
+  return target_kind === 'folder';
+}
+
+/** @throws TandemError `invalid` when it was interrupted before it noted what it made. */
+function openFolder(operation: Operation, readOnly: boolean, ctx: Context): OpenPair {
+  const known = readFolderManifest(operation.uuid, ctx);
+  if (known === null) {
+    const { id, uuid } = operation;
+    throw new TandemError('invalid', `What operation ${id} did to its folder is not known on this computer.`, {
+      hint: `It was interrupted, ran on another computer, or is older than 90 days; \`tandem history show ${uuid.slice(0, 8)}\` lists its files, which can be removed by hand.`,
+    });
+  }
+  const left = [...known.changes, ...(known.moves ?? [])].find(({ after }) => after !== null && after !== '');
+  const stable = left?.after != null && new Entry(left.after, '').ino !== '-';
+  return openFolderAlone(operation, known.folder, stable, readOnly);
+}
+
+function sayWhatIsKept({ backup }: OpenPair, ctx: Context): void {
+  const trash = displayPath(join(backup.mountPath, TRASH));
+  ctx.emit({ kind: 'note', message: `What was taken away is kept in ${trash}; remove that folder to free its space.` });
 }
 
 function nothingToUndo(operation: Operation): TandemError {
@@ -94,6 +128,7 @@ class Undo {
   private readonly view: OpenPair;
   private readonly pool: WorkerPool;
   private readonly control: RunControl;
+  /** 0: of a folder, for which nothing is recorded. */
   private pairId = 0;
   private item = 0;
   /** Renames that were tried so far, in their order. */
@@ -118,7 +153,8 @@ class Undo {
   async carryOut(): Promise<void> {
     const { pair, statistics } = this.run;
     const { refused, notes } = this.plan;
-    this.pairId = await ensurePair(pair.group.id, pair.masterUuid, pair.backupUuid, this.ctx);
+    if (!isOfFolder(this.operation))
+      this.pairId = await ensurePair(pair.group.id, pair.masterUuid, pair.backupUuid, this.ctx);
     statistics.files_failed += refused.length;
     statistics.problems.push(...refused);
     await this.journal(refused.map((one) => ({ ...one, action: 'undo', size: 0, status: 'failed' })));
@@ -224,6 +260,8 @@ class Undo {
 
   /** @returns how many paths are put into the inbox. */
   private async wait(undone: readonly Undone[]): Promise<number> {
+    // A folder that is no drive is no side of anything: nobody has to decide.
+    if (this.pairId === 0) return 0;
     const entries = this.inboxEntries(undone);
     await writeConflicts(this.pairId, this.run.pair.group.id, this.run.operationId, entries, this.ctx);
     return entries.length;
@@ -390,7 +428,7 @@ class Undo {
       if (this.operation.operation_type === 'undo') free.push(...names.map(([name]) => name));
       else {
         settled.push([path, current, null], [to, current, facts]);
-        statistics.conflicts_detected += names.length;
+        if (this.pairId !== 0) statistics.conflicts_detected += names.length;
       }
     }
     await this.journal(notes);

@@ -41,6 +41,8 @@ export interface Manifest {
   operation_type: string;
   group_id: string;
   role: 'master' | 'backup' | 'folder';
+  /** Absolute path of a folder that was restored into; only in what is kept of it on the computer. */
+  folder?: string;
   /** ISO 8601, UTC. */
   start_time: string;
   end_time: string;
@@ -215,11 +217,14 @@ export function writeManifest(root: Dir, manifest: Manifest): void {
     const name = `${manifest.operation}.json`;
     const partial = `${name}.partial`;
     if (statAt(dir, partial) !== null) unlinkAt(dir, partial);
-    const { changes, ...head } = manifest;
-    const lines = changes.map((change) => JSON.stringify(change)).join(',\n');
+    // What retention asks for is in the first line, which stays short.
+    const { changes, moves = [], ...head } = manifest;
+    const listed = (name: string, list: readonly unknown[]): string =>
+      `,"${name}":[\n${list.map((one) => JSON.stringify(one)).join(',\n')}\n]`;
+    const lists = listed('changes', changes) + (moves.length > 0 ? listed('moves', moves) : '');
     const fd = openAt(dir, partial, OPEN_CREATE, 0o600);
     try {
-      const bytes = Buffer.from(`${JSON.stringify(head).slice(0, -1)},"changes":[\n${lines}\n]}\n`);
+      const bytes = Buffer.from(`${JSON.stringify(head).slice(0, -1)}${lists}}\n`);
       for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
       fsyncSync(fd);
     } finally {

@@ -54,7 +54,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
     'manifests',
   ],
   retrace: ['history', 'manifests', 'session'],
-  undo: ['control', 'groups', 'history', 'retrace', 'run', 'session'],
+  undo: ['control', 'groups', 'history', 'manifests', 'origin', 'retrace', 'run', 'session'],
   origin: ['detect', 'groups', 'history', 'manifests', 'session'],
   recall: ['origin', 'plan', 'reconcile', 'session'],
   restore: [
