@@ -140,7 +140,7 @@ export class ChangeLog {
     if (known) {
       known.after = after;
       if (known.before === null && after === null) this.byPath.delete(path);
-      else if (known.change !== 'created') known.change = after === null ? 'deleted' : change;
+      else if (known.change !== 'created' && change !== 'meta') known.change = after === null ? 'deleted' : change;
       return;
     }
     const entry: Change & { at: number } = { path, change, before: old?.facts ?? null, after, at: this.moves.length };

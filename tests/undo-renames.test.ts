@@ -308,24 +308,24 @@ test('new work in a folder whose rename was undone is copied, and the rest waits
 
 test('kill -9 in the undo of renames: nothing is lost, no run takes it back, and it can be undone to the end', async () => {
   await withPair({}, async (pair) => {
-    const names = Array.from({ length: 1200 }, (_, n) => `F${n % 300}/${n}.txt`);
+    const names = Array.from({ length: 480 }, (_, n) => `F${n % 120}/${n}.txt`);
     edit(pair.master, Object.fromEntries(names.map((name) => [name, `content of ${name}`])));
     await pair.sync();
     const former = contents(pair.backup);
-    for (let n = 0; n < 300; n += 1) to(pair.master, `F${n}`, `G${n}`);
+    for (let n = 0; n < 120; n += 1) to(pair.master, `F${n}`, `G${n}`);
     const run = await pair.sync({}, pair.context({ force: ['mass-change'] }));
-    assert.is(run.files_moved, 1200);
+    assert.is(run.files_moved, 480);
     const program = [join(REPOSITORY, 'tui', 'tandem.mjs'), 'restore', 'undo', run.operation_id];
     const env = { ...process.env, TANDEM_CONFIG: pair.box.config, TANDEM_DATA: pair.box.data };
     const child = spawn(process.execPath, program, { env, stdio: 'ignore', detached: true });
     const ended = new Promise((done) => child.on('close', done));
     const moved = (): number => readdirSync(pair.backup).filter((name) => name.startsWith('F')).length;
-    for (let tries = 0; tries < 3000 && moved() < 20 && child.exitCode === null; tries += 1)
+    for (let tries = 0; tries < 3000 && moved() < 8 && child.exitCode === null; tries += 1)
       await new Promise((done) => setTimeout(done, 5));
     if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGKILL');
     await ended;
     const halfway = moved();
-    assert.ok(halfway >= 20, `${halfway} folders were renamed back before the end`);
+    assert.ok(halfway >= 8, `${halfway} folders were renamed back before the end`);
     const next = await pair.sync(TRASH, pair.context({ force: ['mass-change'] }));
     assert.equal([next.files_copied, next.files_moved, next.files_deleted], [0, 0, 0], 'no run takes it back');
     const all = (): string[] => Object.values(contents(pair.backup)).filter((text) => text !== '');
