@@ -462,7 +462,7 @@ function detailsOf(row: Operation, files: readonly FileAction[], paint: Paint): 
     : '';
   const lines = [
     `${paint('bold', `Operation ${row.id}`)}  ${displayPath(row.uuid)}`,
-    `What      ${displayPath(row.operation_type)} of the ${displayPath(row.target_kind)} ${targetOf(row)}`,
+    `What      ${displayPath(row.operation_type)} ${row.target_kind === 'folder' ? 'in a folder, for' : `of the ${displayPath(row.target_kind)}`} ${targetOf(row)}`,
     `Status    ${paint(STYLE[row.status] ?? 'plain', statusOf(row))}${seen}`,
     `Time      ${localTime(row.start_time)} to ${localTime(row.end_time)}, ${durationOf(row)}`,
     `Result    ${[copied, ...others, plural(row.conflicts_detected, 'conflict')].join(', ')}`,

@@ -501,8 +501,8 @@ function isFile({ current, before }: Pick<UndoStep, 'current' | 'before'>): bool
 
 /** For people: how many paths an undo would touch. */
 export function describeUndo(plans: readonly UndoPlan[]): string[] {
-  return plans.flatMap(({ side, away, folders, back, moves, refused }) => [
+  return plans.flatMap(({ side, away, folders, back, moves, refused, notes }) => [
     `${side === 'backup' ? 'Backup' : 'Master'}: ${back.length} to put back, ${away.length} to move to the trash, ${folders.length} folders to make again, ${moves.length} to rename back, ${refused.length} refused`,
-    ...refused.map(({ path, message }) => `  ! ${displayPath(path)}: ${message}`),
+    ...[...refused, ...notes].map(({ path, message }) => `  ! ${displayPath(path)}: ${displayPath(message)}`),
   ]);
 }

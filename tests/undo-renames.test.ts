@@ -16,6 +16,7 @@ import {
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { listOperations } from '../features/history.ts';
 import { planUndo, undoOperation } from '../features/undo.ts';
 import { REPOSITORY } from './helpers/cli.ts';
 import { driveTest } from './helpers/drives.ts';
@@ -330,6 +331,11 @@ test('kill -9 in the undo of renames: nothing is lost, no run takes it back, and
     assert.equal([next.files_copied, next.files_moved, next.files_deleted], [0, 0, 0], 'no run takes it back');
     const all = (): string[] => Object.values(contents(pair.backup)).filter((text) => text !== '');
     assert.equal(all().sort(), names.map((name) => `content of ${name}`).sort());
+    // What its journal knows of the interrupted undo can be undone as well.
+    const [interrupted] = await listOperations({ type: 'undo', limit: 1 }, pair.ctx);
+    assert.is(interrupted?.reason, 'interrupted');
+    await undoOperation(interrupted?.uuid ?? '', {}, pair.context());
+    assert.ok(moved() <= 1, `${moved()} folders were not named forward again`);
     const undone = await undoOperation(run.operation_id, {}, pair.context());
     assert.equal([undone.status, undone.problems], ['completed', []]);
     assert.equal(contents(pair.backup), former);
