@@ -4,7 +4,8 @@
  * flushed and only then recorded.
  */
 import { BATCH_FILES, chunk } from '../shared/batches.ts';
-import { baseName, isInside, parentOf } from '../shared/paths.ts';
+import { isInside, parentOf } from '../shared/paths.ts';
+import { isRespelling } from '../shared/renames.ts';
 import { type ClockRules, isRacy, makeRow } from '../shared/rows.ts';
 import type { SyncStatistics } from '../shared/statistics.ts';
 import { statAt } from '../shared/syscalls.ts';
@@ -147,9 +148,8 @@ class Arrangement {
 
   private itemOf({ path, from = '', entry, master, backup }: Action): MoveItem {
     this.seq += 1;
-    const respelled = parentOf(from) === parentOf(path) && folded(baseName(from)) === folded(baseName(path));
     const facts = { masterFacts: master ?? '', backupFacts: backup ?? '' };
-    return { seq: this.seq, path, from, kind: entry, ...facts, respelled };
+    return { seq: this.seq, path, from, kind: entry, ...facts, respelled: isRespelling(from, path) };
   }
 
   private async recordAll(moves: readonly Action[], results: readonly CommitResult[], since: number): Promise<void> {
@@ -167,7 +167,7 @@ class Arrangement {
       }
       const { path, from = '', entry, size } = action;
       if (message !== '') this.host.statistics.problems.push({ path, message });
-      pending.notes.push({ path, action: 'move', size, status: 'done', message: `from ${from}` });
+      const note: FileAction = { path, action: 'move', size, status: 'done', message: `from ${from}` };
       this.host.statistics.files_moved += action.files ?? 1;
       this.host.done(action.files ?? 1);
       this.touch(path, from, entry === 'd');
@@ -175,8 +175,9 @@ class Arrangement {
         await write();
         const rows = await this.host.rowsAt(from);
         const removed = rows.map((row) => row.path);
-        await this.host.record(rowsOfFolder(rows, action, backupFacts), removed, []);
+        await this.host.record(rowsOfFolder(rows, action, backupFacts), removed, [note]);
       } else {
+        pending.notes.push(note);
         this.fresh.set(path, backupFacts);
         pending.rows.push(this.rowOf(action, backupFacts, since));
         pending.removed.push(from);
@@ -257,9 +258,4 @@ function isBelowAny(path: string, folders: ReadonlySet<string>): boolean {
   if (folders.size === 0) return false;
   for (let at = parentOf(path) as string; at !== ''; at = parentOf(at)) if (folders.has(at)) return true;
   return false;
-}
-
-/** Names that some drive could take for one. */
-function folded(name: string): string {
-  return name.normalize('NFC').toLowerCase().toUpperCase().toLowerCase();
 }

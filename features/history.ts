@@ -18,6 +18,7 @@ import { formatBytes, formatCount, formatDuration, formatRate, formatTime, plura
 import { csvOf, jsonOf, secondsOf } from '../shared/history-files.ts';
 import { isGone, type ProcessIdentity, thisProcess } from '../shared/machine.ts';
 import { displayPath } from '../shared/paths.ts';
+import { movedFrom } from '../shared/renames.ts';
 import { wholeNumber } from '../shared/run-options.ts';
 
 export * from '../shared/baseline.ts';
@@ -34,7 +35,7 @@ export interface OperationStart {
   group_id: string;
   /** `sync`, `restore`, `verify` … */
   operation_type: string;
-  target_kind: 'group' | 'project';
+  target_kind: 'group' | 'project' | 'folder';
   target_name: string;
   subpath: string;
   /** Of a project with several parts, the one that this is. */
@@ -281,15 +282,14 @@ export async function operationFiles(id: number, ctx: Context): Promise<FileActi
   return rows?.map(({ message, ...action }) => (message === null ? action : { ...action, message })) ?? [];
 }
 
-/** Paths that later operations of the same group worked on. */
+/** Paths that later operations of the same group worked on, former names included. */
 export async function pathsChangedAfter({ id, group_id }: Operation, ctx: Context): Promise<string[]> {
-  const db = await ctx.dbIfExists();
-  const rows = await db?.all<{ path: string }>(
-    `SELECT DISTINCT path FROM operation_files JOIN sync_operations AS one ON one.id = operation_id
+  const rows = await (await ctx.dbIfExists())?.all<FileAction>(
+    `SELECT DISTINCT path, action, message FROM operation_files JOIN sync_operations AS one ON one.id = operation_id
       WHERE operation_id > ? AND group_id = ? AND operation_files.status = 'done' AND action NOT IN ('adopt', 'skip')`,
     [id, group_id],
   );
-  return rows?.map(({ path }) => path) ?? [];
+  return rows?.flatMap((row) => [row.path, movedFrom(row) ?? row.path]) ?? [];
 }
 
 /**
@@ -464,7 +464,7 @@ function detailsOf(row: Operation, files: readonly FileAction[], parts: readonly
     : '';
   const lines = [
     `${paint('bold', `Operation ${row.id}`)}  ${displayPath(row.uuid)}`,
-    `What      ${displayPath(row.operation_type)} of the ${displayPath(row.target_kind)} ${targetOf(row)}`,
+    `What      ${displayPath(row.operation_type)} ${row.target_kind === 'folder' ? 'in a folder, for' : `of the ${displayPath(row.target_kind)}`} ${targetOf(row)}`,
     `Status    ${paint(STYLE[row.status] ?? 'plain', statusOf(row))}${seen}`,
     `Time      ${localTime(row.start_time)} to ${localTime(row.end_time)}, ${durationOf(row)}`,
     `Result    ${[copied, ...others, plural(row.conflicts_detected, 'conflict')].join(', ')}`,

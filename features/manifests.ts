@@ -2,6 +2,8 @@
  * What becomes of an operation's versions when it ends: their manifest is written on the drive, and versions that have been
  * kept long enough make room. After an interruption the manifest is made from what the trash and the journal tell.
  */
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { BATCH_FILES, chunk } from '../shared/batches.ts';
 import type { Context } from '../shared/context.ts';
 import { messageOf } from '../shared/errors.ts';
@@ -14,10 +16,12 @@ import {
   findVersions,
   listTrash,
   type Manifest,
+  readManifest,
   writeManifest,
 } from '../shared/manifest.ts';
-import { baseName, parentOf } from '../shared/paths.ts';
+import { baseName, isInside, parentOf } from '../shared/paths.ts';
 import { removeTree } from '../shared/recover.ts';
+import { movedFrom, type Rename, Renames } from '../shared/renames.ts';
 import {
   choosePrunable,
   clockLeapt,
@@ -28,7 +32,7 @@ import {
 } from '../shared/retention.ts';
 import { type BaselineRow, sidesOf } from '../shared/rows.ts';
 import { type DriveRoot, freeBytes } from '../shared/store.ts';
-import { statAt } from '../shared/syscalls.ts';
+import { closeFolder, openRoot, statAt } from '../shared/syscalls.ts';
 import { trashFolder } from '../shared/trash.ts';
 import { findPair, getOperation, listOperations, type Operation, operationFiles, readRows } from './history.ts';
 import type { OpenPair, SyncOptions } from './session.ts';
@@ -52,18 +56,18 @@ export async function writeManifests(
   ctx: Context,
 ): Promise<void> {
   for (const side of ['master', 'backup'] as const) {
-    const { changes, bulk } = logs[side];
-    if (changes.length === 0) continue;
+    const { changes, moves, bulk, isEmpty } = logs[side];
+    if (isEmpty) continue;
     const root = ended.pair[side];
-    // In a folder that is no drive nothing is left behind, unless something in it was replaced.
     const folder = (side === 'master' ? ended.pair.masterUuid : ended.pair.backupUuid) === '';
-    if (folder && statAt(root.dir, trashFolder(ended.operation, '')) === null) continue;
     try {
       if (!ended.versions.enabled) removeTree(root.dir, trashFolder(ended.operation, ''));
-      const listed = await completeChanges(changes, root, ended, side, bulk, ctx);
-      const manifest = manifestOf(ended, side, changes, ctx);
+      const listed = await completeChanges(changes, moves, root, ended, side, bulk, ctx);
+      const manifest = manifestOf(ended, side, changes, moves, ctx);
       if (bulk && !listed) manifest.journal = true;
-      writeManifest(root.dir, manifest);
+      if (folder) keepAtHome({ ...manifest, folder: root.mountPath }, ctx);
+      // In a folder that is no drive nothing is left behind, unless something in it was replaced.
+      if (!folder || listed) writeManifest(root.dir, manifest);
     } catch (error) {
       ctx.emit({
         kind: 'warning',
@@ -73,42 +77,69 @@ export async function writeManifests(
   }
 }
 
+/** What an operation did to a folder that is no drive; null: that is not known on this computer. */
+export function readFolderManifest(operation: string, ctx: Context): (Manifest & { folder: string }) | null {
+  const home = folderManifests(ctx);
+  if (!existsSync(home)) return null;
+  const root = openRoot(home);
+  try {
+    const { folder, ...manifest } = readManifest(root, operation) ?? {};
+    return typeof folder === 'string' ? ({ ...manifest, folder } as Manifest & { folder: string }) : null;
+  } finally {
+    closeFolder(root);
+  }
+}
+
 /** An interrupted operation's manifest, from the trash and the journal; on this computer only, as far as they know. */
 export async function repairManifests(pair: OpenPair, side: DriveSide, operations: readonly string[], ctx: Context) {
   for (const uuid of operations) {
     const operation = await getOperation(uuid, ctx).catch(() => null);
     if (operation === null || operation.uuid !== uuid) continue;
-    const changes = await journalledChanges(pair, side, operation, ctx);
-    if (changes.length === 0) continue;
+    const { changes, moves } = await journalled(pair, side, operation, ctx);
+    if (changes.length + moves.length === 0) continue;
     const { operation_type: operationType, id: operationId, start_time: startTime } = operation;
     const versions = { enabled: true, max_age: null, max_share: 100 };
     const ended = { pair, operation: uuid, operationId, operationType, startTime, versions };
-    writeManifest(pair[side].dir, { ...manifestOf(ended, side, changes, ctx), reconstructed: true });
+    writeManifest(pair[side].dir, { ...manifestOf(ended, side, changes, moves, ctx), reconstructed: true });
   }
+}
+
+/** What an operation did to a drive. */
+export interface Done {
+  changes: Change[];
+  /** In the order in which they were done. */
+  moves: Rename[];
 }
 
 /**
  * What an operation did to a drive, as far as the journal, the baseline and the trash know. What the operation left is
  * taken from the baseline, so it is right only while no later operation worked on the path.
  */
-export async function journalledChanges(
+export async function journalled(
   pair: OpenPair,
   side: DriveSide,
   operation: Pick<Operation, 'id' | 'uuid' | 'operation_type'>,
   ctx: Context,
-): Promise<Change[]> {
+): Promise<Done> {
   const trash = await listTrash(pair[side].dir, operation.uuid, ctx.signal);
-  const files = await operationFiles(operation.id, ctx);
-  const done = new Map(files.filter(({ status }) => status === 'done').map(({ path, action }) => [path, action]));
-  const rows = await rowsOf(pair, [...done.keys()], ctx);
-  const changes: Change[] =
-    writesTo(operation.operation_type) === side ? await copiedFiles(pair, side, operation.id, ctx) : [];
-  for (const [path, action] of done) {
+  const files = (await operationFiles(operation.id, ctx)).filter(({ status }) => status === 'done');
+  const own = writesTo(operation.operation_type) === side;
+  const rows = await rowsOf(pair, [...new Set(files.map(({ path }) => path))], ctx);
+  const moves: Rename[] = [];
+  const done = new Map<string, { action: string; at: number }>();
+  for (const entry of files) {
+    const from = own ? movedFrom(entry) : undefined;
+    if (from !== undefined) moves.push({ path: entry.path, from, after: sideFacts(rows.get(entry.path), side) });
+    else if (entry.action !== 'move') done.set(entry.path, { action: entry.action, at: moves.length });
+  }
+  completeMoves(moves, pair[side], side === 'master' ? pair.masterTraits : pair.backupTraits);
+  const changes: Change[] = own ? await copiedFiles(pair, side, operation.id, ctx) : [];
+  for (const [path, { action, at }] of done) {
     // Which of the two drives a run of another kind worked on, only the trash tells.
     if (!trash.has(path) || action === 'adopt' || action === 'copy') continue;
     const deleted = action === 'delete';
     const after = deleted ? null : sideFacts(rows.get(path), side);
-    changes.push({ path, change: deleted ? 'deleted' : 'replaced', before: null, after });
+    changes.push({ path, change: deleted ? 'deleted' : 'replaced', before: null, after, at });
   }
   const folders = new Set([...trash.keys()].flatMap(foldersAbove));
   for (const [path, { kind }] of trash) {
@@ -117,7 +148,7 @@ export async function journalledChanges(
       changes.push({ path, change: 'replaced', before: null, after: '' });
   }
   findVersions(changes, trash);
-  return changes.sort(byPath);
+  return { changes: changes.sort(byPath), moves };
 }
 
 /** Files that an operation copied to where nothing was, of which the journal knows. */
@@ -148,7 +179,7 @@ export async function pruneAfterRun(
     const { pair } = ended;
     const drive = side === 'master' ? pair.masterDrive : pair.backupDrive;
     const uuid = side === 'master' ? pair.masterUuid : pair.backupUuid;
-    if (uuid === '' || logs[side].changes.length === 0) continue;
+    if (uuid === '' || logs[side].isEmpty) continue;
     try {
       const rules = await retentionRules(drive.total_size, ended.versions, ended.operation, ctx);
       await prune(pair[side], rules, false, ctx);
@@ -225,7 +256,33 @@ export async function prune(
 
 const BLOCK = 4096;
 
-function manifestOf(ended: Ended, side: DriveSide, changes: Change[], ctx: Context): Manifest {
+/** Seconds: as long as the journal is kept. */
+const AT_HOME = 90 * 86_400;
+
+function folderManifests(ctx: Context): string {
+  return join(ctx.dataDir, 'folders');
+}
+
+/** A folder that files were restored into is no drive: what was made in it is noted on this computer. */
+function keepAtHome(manifest: Manifest, ctx: Context): void {
+  const home = folderManifests(ctx);
+  mkdirSync(home, { recursive: true, mode: 0o700 });
+  const root = openRoot(home);
+  try {
+    writeManifest(root, manifest);
+    pruneManifests(root, ctx.now().getTime(), AT_HOME);
+  } finally {
+    closeFolder(root);
+  }
+}
+
+function manifestOf(
+  ended: Ended,
+  side: DriveSide,
+  changes: Change[],
+  moves: readonly Rename[],
+  ctx: Context,
+): Manifest {
   const { pair, operation, operationType, startTime } = ended;
   const uuid = side === 'master' ? pair.masterUuid : pair.backupUuid;
   return {
@@ -236,6 +293,7 @@ function manifestOf(ended: Ended, side: DriveSide, changes: Change[], ctx: Conte
     role: uuid === '' ? 'folder' : side,
     start_time: startTime,
     end_time: ctx.now().toISOString(),
+    ...(moves.length > 0 ? { moves: [...moves] } : {}),
     changes,
   };
 }
@@ -246,6 +304,7 @@ function manifestOf(ended: Ended, side: DriveSide, changes: Change[], ctx: Conte
  */
 async function completeChanges(
   changes: Change[],
+  moves: readonly Rename[],
   root: DriveRoot,
   ended: Ended,
   side: DriveSide,
@@ -261,13 +320,13 @@ async function completeChanges(
       for (const one of await copiedFiles(pair, side, operationId, ctx)) if (!known.has(one.path)) changes.push(one);
   }
   const folders = new FolderCache(root.dir);
+  const renames = new Renames(moves);
   try {
     for (const change of changes) {
       if (change.after !== '') continue;
       folders.trim();
-      const there = folders.exists(change.path)
-        ? statAt(folders.open(parentOf(change.path)), baseName(change.path))
-        : null;
+      const path = renames.forward(change.path, change.at ?? moves.length);
+      const there = folders.exists(path) ? statAt(folders.open(parentOf(path)), baseName(path)) : null;
       const traits = side === 'master' ? pair.masterTraits : pair.backupTraits;
       change.after = there && there.kind !== 'o' ? factsOf(there, traits.stable_ids) : '';
     }
@@ -276,6 +335,27 @@ async function completeChanges(
   }
   changes.sort(byPath);
   return listed;
+}
+
+/** An undo records nothing in the baseline: what its renames left is what stands there. */
+function completeMoves(moves: Rename[], root: DriveRoot, { stable_ids: stable }: OpenPair['masterTraits']): void {
+  const folders = new FolderCache(root.dir);
+  const later: Rename[] = [];
+  try {
+    for (const move of moves.toReversed()) {
+      folders.trim();
+      const path = later.reduce((now, { path, from }) => {
+        return isInside(now, from) ? path + now.slice(from.length) : now;
+      }, move.path);
+      const there =
+        move.after === '' && folders.exists(path) ? statAt(folders.open(parentOf(path)), baseName(path)) : null;
+      // Of what is nowhere any more not even the kind is known; nothing can be renamed back there.
+      if (move.after === '') move.after = there ? factsOf(there, stable) : 'f 0 0 - - 0 0 0';
+      if (move.after.startsWith('d ')) later.unshift(move);
+    }
+  } finally {
+    folders.clear();
+  }
 }
 
 async function rowsOf(pair: OpenPair, paths: readonly string[], ctx: Context): Promise<Map<string, BaselineRow>> {

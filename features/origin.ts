@@ -115,6 +115,59 @@ export function openFolderPair({ group, drive }: Origin, folder: string, readOnl
   }
 }
 
+/**
+ * A folder by itself, as both sides of a pair, for the undo of what was restored into it.
+ * @param stable whether change times and file ids were recorded of it.
+ * @throws TandemError `not_found` when it is not there.
+ */
+export function openFolderAlone(
+  names: { group_id: string; target_name: string },
+  path: string,
+  stable: boolean,
+  readOnly: boolean,
+): OpenPair {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) {
+    throw new TandemError('not_found', `The folder ${displayPath(path)} that was restored into is not there.`, {
+      hint: 'Mount the drive that it lies on, or put it back where it was, and repeat.',
+    });
+  }
+  const filesystem = filesystemName(mountOf(realpathSync(path), readMounts())?.filesystem ?? '');
+  const traits = { ...(readOnly ? defaultTraits(filesystem) : probeTraits(path, filesystem)), stable_ids: stable };
+  const identity = { serial_number: null, label: path, total_size: 0 };
+  const place = { device: '', disk: '', mount_path: path, fs_uuid: null, filesystem, free_size: 0, device_number: '' };
+  const kind = { removable: false, transport: null, rotational: null, virtual: true, network: false };
+  const drive = { ...identity, ...place, ...kind, drive_uuid: null, group_id: null, role: null };
+  const time = new Date(0).toISOString();
+  const { group_id: id, target_name: name } = names;
+  const group = { id, name, created: time, modified: time, description: '', options: {} };
+  const roots: DriveRoot[] = [openDriveRoot(path, path)];
+  roots.push(openDriveRoot(path, path));
+  const [master, backup] = roots as [DriveRoot, DriveRoot];
+  const pair: OpenPair = {
+    group: { ...group, master_drive: identity, backup_drive: identity },
+    master,
+    backup,
+    // Locked once: it is one folder.
+    masterDrive: { ...drive, read_only: true },
+    backupDrive: { ...drive, read_only: false },
+    masterTraits: traits,
+    backupTraits: traits,
+    masterUuid: '',
+    backupUuid: '',
+    careful: null,
+    borrowed: null,
+    reversed: false,
+    workers: undefined,
+    opened: false,
+    close: async () => {
+      await pair.workers?.close();
+      if (!readOnly) leaveNoTrace(backup.dir);
+      for (const root of roots) closeDriveRoot(root);
+    },
+  };
+  return pair;
+}
+
 /** A path that can be restored. */
 export interface Item {
   path: string;

@@ -6,6 +6,7 @@ import type { InboxEntry } from '../shared/inbox.ts';
 import type { ChangeLog } from '../shared/manifest.ts';
 import { recordPairs } from '../shared/mhl-hashes.ts';
 import { removeTree } from '../shared/recover.ts';
+import { movedFrom } from '../shared/renames.ts';
 import { type BaselineRow, makeSidedRow, type RowExtras, sidesOf } from '../shared/rows.ts';
 import type { Dir } from '../shared/syscalls.ts';
 import { trashFolder } from '../shared/trash.ts';
@@ -97,8 +98,12 @@ export class RunRecord {
     const paths = [...rows.map(({ path }) => path), ...removed];
     const old = await readRows(this.target.pairId, paths, this.ctx);
     const former = old.map((row) => [row.path, { ...row, facts: this.sides(row).target }] as const);
-    const left = rows.map((row) => [row.path, this.sides(row).target] as const);
-    this.target.changes.note(new Map(left), done, new Map(former));
+    const left = new Map(rows.map((row) => [row.path, this.sides(row).target] as const));
+    for (const action of done) {
+      const from = movedFrom(action);
+      if (from !== undefined) this.target.changes.moved(action.path, from, left.get(action.path) ?? '');
+    }
+    this.target.changes.note(left, done, new Map(former));
   }
 
   note(actions: readonly FileAction[]): Promise<void> {

@@ -249,6 +249,7 @@ async function journal(
       group_id: pair.group.id,
       operation_type: kind,
       ...named(target),
+      ...(pair.backupUuid === '' ? { target_kind: 'folder' as const } : {}),
       ...(flags.parent === undefined ? {} : { parent_id: flags.parent }),
     },
     ctx,

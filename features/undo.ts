@@ -4,70 +4,39 @@
  * changed since is refused, one by one. What was undone waits in the inbox of conflicts until the user says which state
  * shall stand: no run takes the undo back.
  */
+import { join } from 'node:path';
 import { BATCH_FILES, chunk, GROUP_FILES } from '../shared/batches.ts';
 import type { Context } from '../shared/context.ts';
-import { type Problem, TandemError } from '../shared/errors.ts';
+import { TandemError } from '../shared/errors.ts';
 import type { Phase } from '../shared/events.ts';
 import { FolderCache } from '../shared/folders.ts';
 import { type InboxEntry, removeConflicts, writeConflicts } from '../shared/inbox.ts';
-import { Entry, eachRecord, factsOf, sameInode } from '../shared/listing.ts';
-import { type Change, readManifest } from '../shared/manifest.ts';
-import { baseName, depthOf, displayPath, isInside, parentOf } from '../shared/paths.ts';
+import { Entry, eachRecord } from '../shared/listing.ts';
+import { depthOf, displayPath, isInside } from '../shared/paths.ts';
 import { clearPartials, partialFolder } from '../shared/recover.ts';
-import { mountsBelow, walkTree } from '../shared/scan.ts';
-import type { DriveRoot } from '../shared/store.ts';
-import { statAt } from '../shared/syscalls.ts';
-import type { PutBackItem, PutBackResult } from '../shared/tasks.ts';
-import { trashFolder } from '../shared/trash.ts';
+import { isRespelling } from '../shared/renames.ts';
+import { walkTree } from '../shared/scan.ts';
+import type { MoveBackItem, PutBackItem, PutBackResult } from '../shared/tasks.ts';
+import { TRASH } from '../shared/trash.ts';
 import type { WorkerPool } from '../shared/workers.ts';
 import { RunControl } from './control.ts';
 import { getGroup } from './groups.ts';
-import {
-  ensurePair,
-  type FileAction,
-  getOperation,
-  type Operation,
-  operationFiles,
-  pathsChangedAfter,
-  recordActions,
-} from './history.ts';
-import { copiedFiles, type DriveSide, journalledChanges, writesTo } from './manifests.ts';
+import { ensurePair, type FileAction, getOperation, type Operation, recordActions } from './history.ts';
+import { readFolderManifest } from './manifests.ts';
+import { openFolderAlone } from './origin.ts';
+import { factsAt, isEmpty, planUndoOf, type UndoMove, type UndoPlan, type UndoStep } from './retrace.ts';
 import { type PreparedRun, type RunFlags, runLocked, type SyncResult } from './run.ts';
 import { assertIdentity, type OpenPair, openPair, reversedPair, syncOptions, workersOf } from './session.ts';
 import { wholeOf } from './targets.ts';
 
-/** What an undo does to one drive. */
-export interface UndoPlan {
-  side: DriveSide;
-  /** Files and folders that the operation made. */
-  away: UndoStep[];
-  /** Folders that it deleted. */
-  folders: UndoStep[];
-  /** Files that it replaced or deleted. */
-  back: UndoStep[];
-  /** Facts to be set on folders and files, deepest first. */
-  metadata: { path: string; facts: string }[];
-  /** Paths that stay as they are, and why. */
-  refused: Problem[];
-}
-
-export interface UndoStep {
-  path: string;
-  /** Facts of what stands there now; null: nothing. */
-  current: string | null;
-  shared?: boolean;
-  /** Path of the version, from the drive's root; null: none is needed. */
-  version: string | null;
-  /** Facts of what comes back; null: nothing. */
-  before: string | null;
-}
-
 /** What `undoOperation` would do; writes nothing anywhere. */
 export async function planUndo(query: string, ctx: Context): Promise<{ operation: Operation; plans: UndoPlan[] }> {
   const operation = await undoable(query, ctx);
-  const pair = await openPair(getGroup(operation.group_id, ctx), ctx, true);
+  const pair = isOfFolder(operation)
+    ? openFolder(operation, true, ctx)
+    : await openPair(getGroup(operation.group_id, ctx), ctx, true);
   try {
-    return { operation, plans: await planBoth(pair, operation, ctx) };
+    return { operation, plans: await planUndoOf(pair, operation, ctx) };
   } finally {
     await pair.close();
   }
@@ -79,20 +48,24 @@ export async function planUndo(query: string, ctx: Context): Promise<{ operation
  */
 export async function undoOperation(query: string, flags: RunFlags, ctx: Context): Promise<SyncResult> {
   const operation = await undoable(query, ctx);
-  const target = wholeOf(getGroup(operation.group_id, ctx));
+  const folder = isOfFolder(operation) ? openFolder(operation, false, ctx) : undefined;
+  const target = wholeOf(folder?.group ?? getGroup(operation.group_id, ctx));
+  const open = folder ? async (): Promise<OpenPair> => folder : undefined;
   return runLocked(
     target,
     flags,
     ctx,
     async (run, running) => {
-      const plans = await planBoth(run.pair, operation, running);
+      const plans = await planUndoOf(run.pair, operation, running);
       run.begin();
       if (plans.every((plan) => isEmpty(plan) && plan.refused.length === 0)) throw nothingToUndo(operation);
       const seq = { next: 0 };
       for (const plan of plans) await new Undo(run, plan, operation, seq, ctx).carryOut();
+      if (folder && run.statistics.files_deleted > 0) sayWhatIsKept(folder, ctx);
       return [];
     },
     'undo',
+    open,
   );
 }
 
@@ -108,189 +81,38 @@ async function undoable(query: string, ctx: Context): Promise<Operation> {
   return operation;
 }
 
+/** What it did, it did to a folder that is no drive. */
+function isOfFolder({ target_kind }: Operation): boolean {
+  return target_kind === 'folder';
+}
+
+/** @throws TandemError `invalid` when it was interrupted before it noted what it made. */
+function openFolder(operation: Operation, readOnly: boolean, ctx: Context): OpenPair {
+  const known = readFolderManifest(operation.uuid, ctx);
+  if (known === null) {
+    const { id, uuid } = operation;
+    throw new TandemError('invalid', `What operation ${id} did to its folder is not known on this computer.`, {
+      hint: `It was interrupted, ran on another computer, or is older than 90 days; \`tandem history show ${uuid.slice(0, 8)}\` lists its files, which can be removed by hand.`,
+    });
+  }
+  const left = [...known.changes, ...(known.moves ?? [])].find(({ after }) => after !== null && after !== '');
+  const stable = left?.after != null && new Entry(left.after, '').ino !== '-';
+  return openFolderAlone(operation, known.folder, stable, readOnly);
+}
+
+function sayWhatIsKept({ backup }: OpenPair, ctx: Context): void {
+  const trash = displayPath(join(backup.mountPath, TRASH));
+  ctx.emit({ kind: 'note', message: `What was taken away is kept in ${trash}; remove that folder to free its space.` });
+}
+
 function nothingToUndo(operation: Operation): TandemError {
   return new TandemError('invalid', `Operation ${operation.id} left nothing that could be undone.`, {
     hint: 'It changed nothing, or its versions were pruned; `tandem restore versions` shows what there is of a file.',
   });
 }
 
-function isEmpty({ away, folders, back, metadata }: UndoPlan): boolean {
-  return away.length + folders.length + back.length + metadata.length === 0;
-}
-
-async function planBoth(pair: OpenPair, operation: Operation, ctx: Context): Promise<UndoPlan[]> {
-  const plans: UndoPlan[] = [];
-  for (const side of ['backup', 'master'] as const) {
-    const changes = await changesOf(pair, side, operation, ctx);
-    if (changes.length > 0) plans.push(await new Planner(pair, side, operation, changes, ctx).plan());
-  }
-  const renamed = await renames(operation, ctx);
-  if (renamed.length === 0) return plans;
-  const backup = plans.find(({ side }) => side === 'backup');
-  if (backup) backup.refused.push(...renamed);
-  else plans.push({ side: 'backup', away: [], folders: [], back: [], metadata: [], refused: renamed });
-  return plans;
-}
-
-/** A rename put nothing aside, so there is no version to put back; saying so is better than to leave it out. */
-async function renames({ id }: Operation, ctx: Context): Promise<Problem[]> {
-  const done = (await operationFiles(id, ctx)).filter(({ action, status }) => action === 'move' && status === 'done');
-  return done.map(({ path, message = '' }) => ({
-    path,
-    message: `not undone: it was only renamed (${message}); rename it back on the Master`,
-  }));
-}
-
-async function changesOf(pair: OpenPair, side: DriveSide, operation: Operation, ctx: Context): Promise<Change[]> {
-  const manifest = readManifest(pair[side].dir, operation.uuid);
-  if (manifest === null) return journalledChanges(pair, side, operation, ctx);
-  if (manifest.journal !== true && writesTo(operation.operation_type) !== side) return manifest.changes;
-  const known = new Set(manifest.changes.map(({ path }) => path));
-  const copied = await copiedFiles(pair, side, operation.id, ctx);
-  return [...manifest.changes, ...copied.filter(({ path }) => !known.has(path))];
-}
-
-/** What stands at these paths of a drive now. */
-function factsAt(root: DriveRoot, paths: readonly string[], stable: boolean): Map<string, string> {
-  const folders = new FolderCache(root.dir);
-  const found = new Map<string, string>();
-  try {
-    for (const path of paths) {
-      folders.trim();
-      const stat = folders.exists(path) ? statAt(folders.open(parentOf(path)), baseName(path)) : null;
-      if (stat) found.set(path, factsOf(stat, stable));
-    }
-  } finally {
-    folders.clear();
-  }
-  return found;
-}
-
-/** Decides, path by path, what can be undone on one drive. */
-class Planner {
-  private readonly root: DriveRoot;
-  private readonly side: DriveSide;
-  private readonly stable: boolean;
-  private readonly operation: Operation;
-  private readonly changes: readonly Change[];
-  private readonly ctx: Context;
-  private readonly shared: ReadonlySet<string>;
-  private now: ReadonlyMap<string, string> = new Map();
-  /** Paths that a later operation worked on: where a drive keeps no ctime, facts alone do not tell. */
-  private later: ReadonlySet<string> = new Set();
-
-  constructor(pair: OpenPair, side: DriveSide, operation: Operation, changes: readonly Change[], ctx: Context) {
-    this.side = side;
-    this.root = pair[side];
-    this.stable = (side === 'master' ? pair.masterTraits : pair.backupTraits).stable_ids;
-    this.operation = operation;
-    this.changes = changes;
-    this.ctx = ctx;
-    this.shared = sharedInodes(changes);
-  }
-
-  async plan(): Promise<UndoPlan> {
-    const plan: UndoPlan = { side: this.side, away: [], folders: [], back: [], metadata: [], refused: [] };
-    const parents = this.changes.map(({ path }) => parentOf(path)).filter((path) => path !== '');
-    this.now = factsAt(this.root, [...new Set([...this.changes.map(({ path }) => path), ...parents])], this.stable);
-    if (!this.stable) this.later = new Set(await pathsChangedAfter(this.operation, this.ctx));
-    const blocked = this.blockedFolders();
-    for (const change of this.changes) {
-      const why = blocked.find((path) => isInside(change.path, path))
-        ? 'the folder holds files that were put there since'
-        : this.sort(change, plan);
-      if (why !== undefined) plan.refused.push({ path: change.path, message: `not undone: ${why}` });
-    }
-    plan.away.sort((a, b) => depthOf(b.path) - depthOf(a.path));
-    this.addParents(plan);
-    plan.metadata.sort((a, b) => depthOf(b.path) - depthOf(a.path));
-    return plan;
-  }
-
-  /** Folders that took the place of a file, and hold something now that the operation did not put there. */
-  private blockedFolders(): string[] {
-    const made = new Set(this.changes.map(({ path }) => path));
-    const folders = this.changes.filter(
-      ({ change, after }) => change === 'replaced' && after?.startsWith('d ') === true,
-    );
-    return folders
-      .map(({ path }) => path)
-      .filter((path) => {
-        const mounts = mountsBelow(this.root.mountPath);
-        const { bytes, unknown } = walkTree({ root: this.root.dir, subpath: path, stable: false, mounts });
-        let others = unknown.length > 0;
-        eachRecord(bytes, (view) => {
-          if (!made.has(bytes.toString('utf8', view.pathStart, view.pathEnd))) others = true;
-        });
-        return others;
-      });
-  }
-
-  /** Puts a change where it belongs in the plan; or says why it cannot be undone. */
-  private sort(change: Change, plan: UndoPlan): string | undefined {
-    const { path, after, before } = change;
-    const current = this.now.get(path) ?? null;
-    if (change.change === 'meta') return this.sortMetadata(change, current, plan);
-    if (after === '') return 'it is not known what the operation left there';
-    if (this.later.has(path)) return 'a later operation changed it';
-    if (change.change === 'created' && current === null) return undefined;
-    const folderBack = change.change === 'deleted' && before?.startsWith('d ') === true;
-    if (folderBack && current?.startsWith('d ')) return undefined;
-    if (!this.isAsLeft(current, after)) return current === null ? 'it is gone since' : 'it changed since';
-    const shared = current !== null && this.shared.has(new Entry(current, path).ino);
-    if (change.change === 'created') plan.away.push({ path, current, shared, version: null, before: null });
-    else if (folderBack) {
-      plan.folders.push({ path, current, version: null, before });
-      if (before !== null) plan.metadata.push({ path, facts: before });
-    } else if (change.version === undefined) return 'its version was pruned, or not kept';
-    else {
-      const version = `${trashFolder(this.operation.uuid, '')}/${change.version}`;
-      plan.back.push({ path, current, shared, version, before });
-    }
-    return undefined;
-  }
-
-  /** Times of a folder follow what is put into it: they come back where nothing else has moved them. */
-  private sortMetadata({ path, before, after }: Change, current: string | null, plan: UndoPlan): string | undefined {
-    if (before === null || current === null || before[0] !== current[0]) return undefined;
-    if (current === after) plan.metadata.push({ path, facts: before });
-    else if (!current.startsWith('d ')) return 'it changed since';
-    return undefined;
-  }
-
-  private isAsLeft(current: string | null, after: string | null): boolean {
-    if (current === null || after === null) return current === after;
-    if (current.startsWith('d ') && after.startsWith('d ')) return true;
-    if (current === after) return true;
-    return this.shared.has(new Entry(after, '').ino) && sameInode(current, after);
-  }
-
-  /** Folders that something is put into or taken from keep their times, unless the operation had changed them. */
-  private addParents(plan: UndoPlan): void {
-    const known = new Set(plan.metadata.map(({ path }) => path));
-    const going = new Set(plan.away.map(({ path }) => path));
-    for (const { path } of [...plan.away, ...plan.folders, ...plan.back]) {
-      const parent = parentOf(path);
-      const facts = this.now.get(parent);
-      if (facts === undefined || known.has(parent) || going.has(parent)) continue;
-      known.add(parent);
-      plan.metadata.push({ path: parent, facts });
-    }
-  }
-}
-
-/** Inodes that several of these paths have: what is done to one of them moves the ctime of the others. */
-function sharedInodes(changes: readonly Change[]): Set<string> {
-  const seen = new Set<string>();
-  const shared = new Set<string>();
-  for (const { path, after } of changes) {
-    if (!after?.startsWith('f ')) continue;
-    const { ino } = new Entry(after, path);
-    if (ino !== '-' && seen.has(ino)) shared.add(ino);
-    seen.add(ino);
-  }
-  return shared;
-}
+/** Path, facts that tell its kind, and what stands there once it is undone. */
+type Undone = readonly [path: string, kind: string, facts: string | null];
 
 type Method = 'takeAway' | 'remakeFolders' | 'putBack';
 
@@ -305,8 +127,13 @@ class Undo {
   private readonly view: OpenPair;
   private readonly pool: WorkerPool;
   private readonly control: RunControl;
+  /** 0: of a folder, for which nothing is recorded. */
   private pairId = 0;
   private item = 0;
+  /** Renames that were tried so far, in their order. */
+  private readonly tried: (UndoMove & { done: boolean })[] = [];
+  /** Facts of files that came back with this undo, under the names that they have now. */
+  private readonly fresh = new Map<string, string>();
   private filesDone = 0;
   private phase: Phase = 'prepare';
 
@@ -324,8 +151,9 @@ class Undo {
 
   async carryOut(): Promise<void> {
     const { pair, statistics } = this.run;
-    const { away, folders, back, refused } = this.plan;
-    this.pairId = await ensurePair(pair.group.id, pair.masterUuid, pair.backupUuid, this.ctx);
+    const { refused, notes } = this.plan;
+    if (!isOfFolder(this.operation))
+      this.pairId = await ensurePair(pair.group.id, pair.masterUuid, pair.backupUuid, this.ctx);
     statistics.files_failed += refused.length;
     statistics.problems.push(...refused);
     await this.journal(refused.map((one) => ({ ...one, action: 'undo', size: 0, status: 'failed' })));
@@ -336,16 +164,8 @@ class Undo {
       const mark = new FolderCache(this.view.backup.dir);
       mark.make(partialFolder(this.run.operation));
       mark.clear();
-      this.phase = 'delete';
-      await this.step('takeAway', away.filter(isFile), true);
-      await this.step(
-        'takeAway',
-        away.filter((one) => !isFile(one)),
-        false,
-      );
-      await this.step('remakeFolders', folders, false);
-      this.phase = 'copy';
-      await this.step('putBack', back, true);
+      await this.steps();
+      statistics.problems.push(...notes);
       this.phase = 'finish';
       await this.finish();
     } finally {
@@ -353,6 +173,43 @@ class Undo {
       if (this.control.cancelled) statistics.cancelled = true;
       await this.end();
     }
+  }
+
+  /** What was done after a rename is undone before it, the last rename first. */
+  private async steps(): Promise<void> {
+    const { away, folders, back, moves } = this.plan;
+    const moments = new Set([...away, ...folders, ...back].map(({ after }) => after));
+    for (let done = 0; done <= moves.length && !this.control.cancelled; ) {
+      const now = <T extends UndoStep>(steps: readonly T[]): T[] => steps.filter(({ after }) => after === done);
+      if (moments.has(done)) await this.contents(now(away), now(folders), now(back));
+      const batch: UndoMove[] = [];
+      do {
+        const move = moves[done + batch.length];
+        if (!move) break;
+        batch.push(move);
+        // Recorded at once: what was renamed in a folder is found by the folder's name.
+        if (move.current.startsWith('d ')) break;
+      } while (
+        batch.length < BATCH_FILES &&
+        !moments.has(done + batch.length) &&
+        !isFolder(moves[done + batch.length])
+      );
+      await this.moveBack(batch);
+      done += Math.max(1, batch.length);
+    }
+  }
+
+  private async contents(away: UndoStep[], folders: UndoStep[], back: UndoStep[]): Promise<void> {
+    this.phase = 'delete';
+    await this.step('takeAway', away.filter(isFile), true);
+    const made = away.filter((one) => !isFile(one));
+    await this.step('takeAway', made, false);
+    await this.step('remakeFolders', folders, false);
+    this.phase = 'copy';
+    const plain = back.filter(({ link }) => link === undefined);
+    await this.step('putBack', plain, true);
+    const linked = back.filter(({ link }) => link !== undefined);
+    await this.step('putBack', linked, true);
   }
 
   private async end(): Promise<void> {
@@ -366,7 +223,7 @@ class Undo {
 
   private counts() {
     const { files_copied, files_skipped, files_failed } = this.run.statistics;
-    const files_total = this.plan.away.length + this.plan.back.length;
+    const files_total = this.plan.away.length + this.plan.back.length + this.plan.moves.length;
     const done = { files_copied, files_skipped, files_failed };
     return { phase: this.phase, files_done: this.filesDone, files_total, ...done, bytes_total: 0 };
   }
@@ -377,13 +234,15 @@ class Undo {
   }
 
   private async step(method: Method, steps: readonly UndoStep[], parallel: boolean): Promise<void> {
-    for (const part of chunk(steps, BATCH_FILES)) {
+    const named = steps.map((one) => ({ ...one, path: this.actual(one.path, one.after) }));
+    for (const part of chunk(this.tried.length > 0 ? named : steps, BATCH_FILES)) {
       if (this.control.cancelled) return;
       this.prove();
       await this.hold(part);
-      const items = part.map(({ path, current, shared = false, version, before }): PutBackItem => {
+      const items = part.map(({ path, current, shared = false, version, before, link }): PutBackItem => {
         this.item += 1;
-        return { seq: this.item, path, current, shared, version, before };
+        const item = { seq: this.item, path, current, shared, version, before };
+        return link ? { ...item, link } : item;
       });
       const groups = parallel ? chunk(items, GROUP_FILES) : [items];
       const results = (await Promise.all(groups.map((group) => this.pool.run(method, group)))).flat();
@@ -394,15 +253,20 @@ class Undo {
   }
 
   /** Before anything changes: a run that follows a crash must find these paths held. */
-  private async hold(steps: readonly UndoStep[]): Promise<void> {
-    const entries = this.inboxEntries(
-      steps.map(({ path, current, before }) => [path, before ?? current ?? '', before]),
-    );
-    await writeConflicts(this.pairId, this.run.pair.group.id, this.run.operationId, entries, this.ctx);
+  private async hold(steps: readonly Pick<UndoStep, 'path' | 'current' | 'before'>[]): Promise<void> {
+    await this.wait(steps.map(({ path, current, before }) => [path, before ?? current ?? '', before]));
   }
 
-  /** @param undone path, facts that tell its kind, and what stands there once it is undone. */
-  private inboxEntries(undone: readonly (readonly [path: string, kind: string, facts: string | null])[]): InboxEntry[] {
+  /** @returns how many paths are put into the inbox. */
+  private async wait(undone: readonly Undone[]): Promise<number> {
+    // A folder that is no drive is no side of anything: nobody has to decide.
+    if (this.pairId === 0) return 0;
+    const entries = this.inboxEntries(undone);
+    await writeConflicts(this.pairId, this.run.pair.group.id, this.run.operationId, entries, this.ctx);
+    return entries.length;
+  }
+
+  private inboxEntries(undone: readonly Undone[]): InboxEntry[] {
     const { side } = this.plan;
     const other = factsAt(
       this.view.master,
@@ -437,6 +301,8 @@ class Undo {
         notes.push({ path, action: 'undo', size: 0, status: 'failed', message });
         return;
       }
+      if (message !== '') statistics.problems.push({ path, message });
+      if (facts !== null && this.plan.moves.length > 0) this.fresh.set(path, facts);
       if (current !== null) former.set(path, { facts: current, checksum: '', checksum_algorithm: '' });
       if (facts !== null) left.set(path, facts);
       if (facts === null) done.push({ path, action: 'delete' });
@@ -474,20 +340,120 @@ class Undo {
       const { path, current, before } = steps[index] as UndoStep;
       return outcome === 'done' ? [[path, before ?? current ?? '', facts] as const] : [];
     });
-    const entries = this.inboxEntries(done);
-    await writeConflicts(this.pairId, this.run.pair.group.id, this.run.operationId, entries, this.ctx);
-    this.run.statistics.conflicts_detected += entries.length;
+    this.run.statistics.conflicts_detected += await this.wait(done);
+  }
+
+  // --- names ---
+
+  /** Where what the plan calls so once `after` renames are done stands, when some of them failed. */
+  private actual(path: string, after: number): string {
+    let name = path;
+    for (const move of this.tried.slice(0, after).toReversed())
+      if (!move.done && isInside(name, move.to)) name = move.path + name.slice(move.to.length);
+    return name;
+  }
+
+  /** Where it stands once all is done. */
+  private finally(path: string, after: number): string {
+    let name = path;
+    for (const move of this.tried.slice(after))
+      if (move.done && isInside(name, move.path)) name = move.to + name.slice(move.path.length);
+    return name;
+  }
+
+  private async moveBack(batch: readonly UndoMove[]): Promise<void> {
+    if (batch.length === 0 || this.control.cancelled) return;
+    this.prove();
+    const first = this.tried.length;
+    const moves = batch.map(({ path, to, current }, index): UndoMove => {
+      const name = this.actual(path, first + index);
+      return { path: name, to: this.actual(to, first + index), current: this.fresh.get(name) ?? current };
+    });
+    const held = moves.map((move) => this.withContents(move));
+    await this.wait(held.flat());
+    const items = moves.map(({ path, to, current }): MoveBackItem => {
+      this.item += 1;
+      return { seq: this.item, path, to, current, respelled: isRespelling(path, to) };
+    });
+    const results = await this.pool.run('moveBack', items);
+    await this.pool.run('flush');
+    await this.recordMoves(moves, held, results);
+    if (results.some(({ outcome }) => outcome === 'failed')) assertIdentity(this.run.pair);
+  }
+
+  /** All that gets another name: nothing stands at the old ones, and what stands at the new ones is as it was. */
+  private withContents({ path, to, current }: UndoMove): Undone[] {
+    const found: Undone[] = [];
+    const add = (name: string, facts: string): void => {
+      found.push([name, facts, null], [to + name.slice(path.length), facts, facts]);
+    };
+    if (!current.startsWith('d ')) add(path, current);
+    else {
+      const { backup, backupTraits } = this.view;
+      const { bytes } = walkTree({ root: backup.dir, subpath: path, stable: backupTraits.stable_ids, mounts: [] });
+      eachRecord(bytes, (view) => {
+        const facts = bytes.toString('latin1', view.factsStart, view.factsEnd);
+        add(bytes.toString('utf8', view.pathStart, view.pathEnd), facts);
+      });
+    }
+    return found;
+  }
+
+  private async recordMoves(moves: readonly UndoMove[], held: readonly Undone[][], results: readonly PutBackResult[]) {
+    const { statistics, changes } = this.run;
+    const notes: FileAction[] = [];
+    const free: string[] = [];
+    const settled: Undone[] = [];
+    for (const [index, { outcome, message, facts }] of results.entries()) {
+      const { path, to, current } = moves[index] as UndoMove;
+      const names = held[index] as Undone[];
+      const done = outcome === 'done' && facts !== null;
+      this.tried.push({ path, to, current, done });
+      if (!done) {
+        free.push(...names.map(([name]) => name));
+        if (outcome === 'stopped') continue;
+        statistics.files_failed += 1;
+        statistics.problems.push({ path, message });
+        notes.push({ path, action: 'undo', size: 0, status: 'failed', message });
+        continue;
+      }
+      changes[this.plan.side].moved(to, path, facts);
+      this.rename(path, to);
+      const files = names.filter(([, kind, left]) => left !== null && !kind.startsWith('d '));
+      const size = files.reduce((sum, [name, kind]) => sum + new Entry(kind, name).size, 0);
+      notes.push({ path: to, action: 'move', size, status: 'done', message: `from ${path}` });
+      statistics.files_moved += files.length;
+      this.filesDone += 1;
+      if (this.operation.operation_type === 'undo') free.push(...names.map(([name]) => name));
+      else {
+        settled.push([path, current, null], [to, current, facts]);
+        if (this.pairId !== 0) statistics.conflicts_detected += names.length;
+      }
+    }
+    await this.journal(notes);
+    await removeConflicts(this.pairId, free, this.ctx);
+    await this.wait(settled);
+  }
+
+  private rename(path: string, to: string): void {
+    for (const [name, facts] of [...this.fresh]) {
+      if (!isInside(name, path)) continue;
+      this.fresh.delete(name);
+      this.fresh.set(to + name.slice(path.length), facts);
+    }
   }
 
   private async finish(): Promise<void> {
     const log = this.run.changes[this.plan.side];
-    const { metadata } = this.plan;
+    const metadata = this.plan.metadata
+      .map(({ path, facts, after }) => ({ path: this.finally(path, after), facts }))
+      .sort((a, b) => depthOf(b.path) - depthOf(a.path));
     for (const part of chunk(metadata, BATCH_FILES)) {
       if (this.control.cancelled) return;
       this.prove();
       const changed = part.filter(({ facts }) => !facts.startsWith('d '));
       if (this.operation.operation_type !== 'undo')
-        await this.hold(changed.map(({ path, facts }) => ({ path, current: null, version: null, before: facts })));
+        await this.hold(changed.map(({ path, facts }) => ({ path, current: null, before: facts })));
       const stable = this.view.backupTraits.stable_ids;
       const old = factsAt(
         this.view.backup,
@@ -524,14 +490,18 @@ class Undo {
   }
 }
 
+function isFolder(move: UndoMove | undefined): boolean {
+  return move?.current.startsWith('d ') === true;
+}
+
 function isFile({ current, before }: Pick<UndoStep, 'current' | 'before'>): boolean {
   return !(before ?? current ?? '').startsWith('d ');
 }
 
 /** For people: how many paths an undo would touch. */
 export function describeUndo(plans: readonly UndoPlan[]): string[] {
-  return plans.flatMap(({ side, away, folders, back, refused }) => [
-    `${side === 'backup' ? 'Backup' : 'Master'}: ${back.length} to put back, ${away.length} to move to the trash, ${folders.length} folders to make again, ${refused.length} refused`,
-    ...refused.map(({ path, message }) => `  ! ${displayPath(path)}: ${message}`),
+  return plans.flatMap(({ side, away, folders, back, moves, refused, notes }) => [
+    `${side === 'backup' ? 'Backup' : 'Master'}: ${back.length} to put back, ${away.length} to move to the trash, ${folders.length} folders to make again, ${moves.length} to rename back, ${refused.length} refused`,
+    ...[...refused, ...notes].map(({ path, message }) => `  ! ${displayPath(path)}: ${displayPath(message)}`),
   ]);
 }

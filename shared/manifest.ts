@@ -8,6 +8,7 @@ import { errnoOf } from './errors.ts';
 import { FolderCache } from './folders.ts';
 import { Entry, eachRecord, entryAt } from './listing.ts';
 import { isInside, relPath } from './paths.ts';
+import type { Rename } from './renames.ts';
 import { scanTree } from './scan.ts';
 import { type Dir, OPEN_CREATE, OPEN_READ, openAt, renameOver, statAt, unlinkAt } from './syscalls.ts';
 import { TRASH } from './trash.ts';
@@ -28,6 +29,10 @@ export interface Change {
   /** Of the version, where it was recorded. */
   checksum?: string;
   checksum_algorithm?: string;
+  /** What stood there was one of several names of a file; the version is a copy. */
+  shared?: true;
+  /** So many of the renames were done by then, and `path` is said in the names of that moment; absent: all of them. */
+  at?: number;
 }
 
 export interface Manifest {
@@ -36,6 +41,8 @@ export interface Manifest {
   operation_type: string;
   group_id: string;
   role: 'master' | 'backup' | 'folder';
+  /** Absolute path of a folder that was restored into; only in what is kept of it on the computer. */
+  folder?: string;
   /** ISO 8601, UTC. */
   start_time: string;
   end_time: string;
@@ -43,6 +50,8 @@ export interface Manifest {
   reconstructed?: true;
   /** Files that were copied to where nothing was are not listed here: the journal has them. */
   journal?: true;
+  /** What was renamed, in the order in which it was done. */
+  moves?: Rename[];
   changes: Change[];
 }
 
@@ -55,14 +64,40 @@ export interface Former {
 
 /** Gathers what a run does to one drive. */
 export class ChangeLog {
-  private readonly byPath = new Map<string, Change>();
-  private readonly made = new Set<string>();
+  /** Under the names that they have now. */
+  private readonly byPath = new Map<string, Change & { at: number }>();
+  /** What was gone before something else got its name. */
+  private readonly past: (Change & { at: number })[] = [];
+  /** Renames, in the order in which they were done. */
+  readonly moves: Rename[] = [];
   /** Files were copied in bulk to where nothing was; only the journal has their names. */
   bulk = false;
 
+  get isEmpty(): boolean {
+    return this.byPath.size + this.past.length + this.moves.length === 0;
+  }
+
   /** A folder that was not there before. */
   madeFolder(path: string): void {
-    this.made.add(path);
+    if (!this.byPath.has(path)) this.put(path, 'created', undefined, '');
+  }
+
+  /** @param after facts of what has the new name now. */
+  moved(path: string, from: string, after: string): void {
+    this.moves.push({ path, from, after });
+    const whole = after.startsWith('d ');
+    const arriving: [string, Change & { at: number }][] = [];
+    for (const key of whole ? [...this.byPath.keys()] : [path, from]) {
+      const known = this.byPath.get(key);
+      if (!known) continue;
+      if (key === from || (whole && isInside(key, from))) arriving.push([path + key.slice(from.length), known]);
+      else if (key === path || isInside(key, path)) this.past.push(known);
+      else continue;
+      this.byPath.delete(key);
+      // What a rename itself moves of the facts is no change of the content.
+      if (key === from && known.after !== null) known.after = after;
+    }
+    for (const [key, known] of arriving) this.byPath.set(key, known);
   }
 
   /**
@@ -89,15 +124,15 @@ export class ChangeLog {
       const known = this.byPath.get(path);
       const old = former.get(path);
       if (known) known.after = after;
-      else if (after.startsWith('d ') && this.made.has(path)) this.put(path, 'created', undefined, after);
       else if (after.startsWith('d ') && old && old.facts !== after) this.put(path, 'meta', old, after);
     }
   }
 
   /** Parents before children. */
   get changes(): Change[] {
-    for (const path of this.made) if (!this.byPath.has(path)) this.put(path, 'created', undefined, '');
-    return [...this.byPath.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
+    return [...this.past, ...this.byPath.values()]
+      .map(({ at, ...change }): Change => (at === this.moves.length ? change : { ...change, at }))
+      .sort((a, b) => (a.path < b.path ? -1 : 1));
   }
 
   private put(path: string, change: Change['change'], old: Former | undefined, after: string | null): void {
@@ -105,10 +140,10 @@ export class ChangeLog {
     if (known) {
       known.after = after;
       if (known.before === null && after === null) this.byPath.delete(path);
-      else if (known.change !== 'created') known.change = after === null ? 'deleted' : change;
+      else if (known.change !== 'created' && change !== 'meta') known.change = after === null ? 'deleted' : change;
       return;
     }
-    const entry: Change = { path, change, before: old?.facts ?? null, after };
+    const entry: Change & { at: number } = { path, change, before: old?.facts ?? null, after, at: this.moves.length };
     if (old && old.checksum !== '' && change !== 'meta') {
       entry.checksum = old.checksum;
       entry.checksum_algorithm = old.checksum_algorithm;
@@ -163,7 +198,10 @@ export function findVersions(changes: readonly Change[], trash: ReadonlyMap<stri
     if (name === undefined || (change.change === 'deleted' && change.before?.startsWith('d ') === true)) continue;
     change.version = name;
     const kept = trash.get(name) as Entry;
-    if (change.before !== null && isSame(kept, new Entry(change.before, ''))) continue;
+    const then = change.before === null ? null : new Entry(change.before, '');
+    if (then?.kind === 'f' && then.ino !== '-' && then.ino !== kept.ino) change.shared = true;
+    if (then && isSame(kept, then)) continue;
+    delete change.shared;
     // It had changed since it was recorded: what lies in the trash is what stood there.
     change.before = kept.facts;
     delete change.checksum;
@@ -179,11 +217,14 @@ export function writeManifest(root: Dir, manifest: Manifest): void {
     const name = `${manifest.operation}.json`;
     const partial = `${name}.partial`;
     if (statAt(dir, partial) !== null) unlinkAt(dir, partial);
-    const { changes, ...head } = manifest;
-    const lines = changes.map((change) => JSON.stringify(change)).join(',\n');
+    // What retention asks for is in the first line, which stays short.
+    const { changes, moves = [], ...head } = manifest;
+    const listed = (name: string, list: readonly unknown[]): string =>
+      `,"${name}":[\n${list.map((one) => JSON.stringify(one)).join(',\n')}\n]`;
+    const lists = listed('changes', changes) + (moves.length > 0 ? listed('moves', moves) : '');
     const fd = openAt(dir, partial, OPEN_CREATE, 0o600);
     try {
-      const bytes = Buffer.from(`${JSON.stringify(head).slice(0, -1)},"changes":[\n${lines}\n]}\n`);
+      const bytes = Buffer.from(`${JSON.stringify(head).slice(0, -1)}${lists}}\n`);
       for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
       fsyncSync(fd);
     } finally {
@@ -242,24 +283,36 @@ function fsyncFolder(dir: Dir): void {
 }
 
 function isManifest(value: unknown, operation: string): value is Manifest {
-  const { tandem_manifest, operation: named, changes, start_time, end_time } = (value ?? {}) as Record<string, unknown>;
-  if (tandem_manifest !== 1 || named !== operation || !Array.isArray(changes)) return false;
+  const head = (value ?? {}) as Record<string, unknown>;
+  const { tandem_manifest, operation: named, changes, moves = [], start_time, end_time } = head;
+  if (tandem_manifest !== 1 || named !== operation || !Array.isArray(changes) || !Array.isArray(moves)) return false;
   if ([start_time, end_time].some((time) => typeof time !== 'string' || Number.isNaN(Date.parse(time)))) return false;
-  return changes.every(isChange);
+  return changes.every(isChange) && moves.every(isRename);
+}
+
+function isRename(value: unknown): value is Rename {
+  const { path, from, after } = (value ?? {}) as Record<string, unknown>;
+  return isUsers(path) && isUsers(from) && typeof after === 'string' && /^[fdl] \d+ /.test(after);
 }
 
 /** Only users' paths, and only facts that are facts. */
 function isChange(value: unknown): value is Change {
-  const { path, change, before, after, version } = (value ?? {}) as Record<string, unknown>;
+  const { path, change, before, after, version, at = 0 } = (value ?? {}) as Record<string, unknown>;
   const isFacts = (one: unknown): boolean => one === null || (typeof one === 'string' && /^[fdl] \d+ /.test(one));
   if (!CHANGES.includes(change) || !isFacts(before) || !(after === '' || isFacts(after))) return false;
-  for (const one of version === undefined ? [path] : [path, version]) {
-    if (typeof one !== 'string' || one === '') return false;
-    try {
-      if (relPath(one) !== one) return false;
-    } catch {
-      return false;
-    }
+  if (!Number.isInteger(at) || Number(at) < 0) return false;
+  return isUsers(path) && (version === undefined || isPath(version));
+}
+
+function isPath(text: unknown): text is string {
+  if (typeof text !== 'string' || text === '') return false;
+  try {
+    return relPath(text) === text;
+  } catch {
+    return false;
   }
-  return !isInside(path as string, '.tandem');
+}
+
+function isUsers(text: unknown): text is string {
+  return isPath(text) && !isInside(text, '.tandem');
 }

@@ -73,7 +73,7 @@ export class MoveTransfer extends Transfer {
    * A record on the drive, flushed first, has the next run finish the second step after a crash; while that record
    * stands, nothing clears the folder it points to.
    */
-  private respell(item: MoveItem, folder: Dir): boolean {
+  protected respell(item: Pick<MoveItem, 'seq' | 'path' | 'from' | 'respelled'>, folder: Dir): boolean {
     const [from, to] = [baseName(item.from), baseName(item.path)];
     if (!item.respelled || !isListed(folder, from) || isListed(folder, to)) return false;
     const aside = `.tandem/partial/${this.session.operation}-${partialName(item.seq)}`;
@@ -98,7 +98,7 @@ export class MoveTransfer extends Transfer {
 }
 
 /** Files and links as they were seen; of a folder only which one it is, since work in it moves its times. */
-function isAsSeen(now: Stat, facts: string, stable: boolean): boolean {
+export function isAsSeen(now: Stat, facts: string, stable: boolean): boolean {
   const found = factsOf(now, stable);
   if (now.kind !== 'd') return found === facts;
   const [kind, , , , ino] = facts.split(' ');

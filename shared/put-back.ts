@@ -7,12 +7,14 @@ import { closeSync, constants, fchmodSync, fchownSync, lchownSync, readdirSync }
 import { join } from 'node:path';
 import { errnoOf, explain } from './errors.ts';
 import { Entry, factsOf } from './listing.ts';
-import { MoveTransfer } from './move-transfer.ts';
+import { isAsSeen, MoveTransfer } from './move-transfer.ts';
 import { baseName, parentOf } from './paths.ts';
-import { dropIntents, Torn, writeIntents } from './recover.ts';
+import { dropIntents, partialFolder, partialName, Torn, writeIntents } from './recover.ts';
 import {
   type Dir,
+  linkAt,
   mkdirAt,
+  OPEN_READ,
   openAt,
   renameNoReplace,
   rmdirAt,
@@ -22,7 +24,7 @@ import {
   statAt,
   type Time,
 } from './syscalls.ts';
-import type { Outcome, PutBackItem, PutBackResult } from './tasks.ts';
+import type { MoveBackItem, Outcome, PutBackItem, PutBackResult } from './tasks.ts';
 import { trashFolder } from './trash.ts';
 
 export class PutBack extends MoveTransfer {
@@ -71,6 +73,25 @@ export class PutBack extends MoveTransfer {
       dropIntents(this.session.backup, intents);
     }
     return results;
+  }
+
+  /** In the order given: a later item may build on an earlier one. Nothing that has the former name is overwritten. */
+  moveBack(items: readonly MoveBackItem[]): PutBackResult[] {
+    this.close();
+    const steps = items.map((item) => ({ ...item, version: null, before: null }));
+    return this.each(steps, (step, folder, name) => {
+      const item = step as (typeof steps)[number];
+      const there = statAt(folder, name);
+      if (there === null || !isAsSeen(there, item.current, this.session.traits.stable)) return this.changed(item);
+      // Their descriptors would go on leading to the folder, wherever it is.
+      this.backups.forget(item.path);
+      this.backups.forget(item.to);
+      const home = this.backups.open(parentOf(item.to));
+      const names = { seq: item.seq, from: item.path, path: item.to, respelled: item.respelled };
+      if (!renameNoReplace(folder, name, home, baseName(item.to)) && !this.respell(names, folder))
+        return refused(item, 'conflict', `its former name '${item.to}' is taken; nothing was overwritten`);
+      return this.done(item, this.backups.open(parentOf(item.to)), baseName(item.to));
+    });
   }
 
   /** Permissions, owner and times as facts say them, deepest paths first. */
@@ -141,14 +162,51 @@ export class PutBack extends MoveTransfer {
     if (!shelf || !version) return refused(item, 'failed', 'its version is not in the trash any more');
     if (!isVersion(version, item.before)) return refused(item, 'failed', 'its version in the trash was changed');
     const there = statAt(folder, name);
+    const linked = item.link && !slots.has(item.seq) ? this.linkBack(item, folder, name, there) : undefined;
+    if (linked) return linked;
+    const message = item.link ? 'came back as a file of its own: its other name is not what it was' : '';
     if (item.current === null) {
       if (there !== null || !renameNoReplace(shelf, baseName(from), folder, name)) return this.changed(item);
-      return this.done(item, folder, name);
+      return { ...this.done(item, folder, name), message };
     }
     if (there === null || !this.stillThere(item, there)) return this.changed(item);
     const live = { dir: folder, name, path: item.path, old: there };
     this.replace(live, { dir: shelf, name: baseName(from) }, slots.get(item.seq));
+    return { ...this.done(item, folder, name), message };
+  }
+
+  /**
+   * One of several names of a file, whose other name is there: the version stays where it is, and both are one file again.
+   * @returns undefined where that name is not what it was: then the version comes back, as a file of its own.
+   */
+  private linkBack(item: PutBackItem, folder: Dir, name: string, there: Stat | null): PutBackResult | undefined {
+    const { path = '', facts = null } = item.link ?? {};
+    const first = this.backups.exists(path) ? this.backups.open(parentOf(path)) : null;
+    const other = first && statAt(first, baseName(path));
+    if (!first || other?.kind !== 'f' || !isVersion(other, item.before)) return undefined;
+    // They were one file: only what was written to one of them since, in secret, could tell them apart.
+    const asRecorded = facts !== null && factsOf(other, this.session.traits.stable) === facts;
+    if (!asRecorded && !this.isEqual(first, baseName(path), item.version ?? '')) return undefined;
+    if (item.current === null ? there !== null : there === null || !this.stillThere(item, there)) return undefined;
+    const partials = this.backups.make(partialFolder(this.session.operation));
+    const partial = partialName(item.seq);
+    linkAt(first, baseName(path), partials, partial);
+    if (there === null) {
+      if (!renameNoReplace(partials, partial, folder, name)) throw new Error('its name was taken meanwhile');
+    } else
+      this.replace({ dir: folder, name, path: item.path, old: there }, { dir: partials, name: partial }, undefined);
     return this.done(item, folder, name);
+  }
+
+  private isEqual(folder: Dir, name: string, version: string): boolean {
+    const sums = [openAt(folder, name, OPEN_READ)];
+    try {
+      sums.push(openAt(this.backups.open(parentOf(version)), baseName(version), OPEN_READ));
+      const [one, two] = sums.map((fd) => this.content.checksum(fd, this.newHasher));
+      return one !== '' && one === two;
+    } finally {
+      for (const fd of sums) closeSync(fd);
+    }
   }
 
   /** A folder is known by what it is: its times move with what is taken out of it. */

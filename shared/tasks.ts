@@ -106,6 +106,19 @@ export interface PutBackItem {
   version: string | null;
   /** Facts of the version; null: not known. */
   before: string | null;
+  /** Another name of the same file, to be made one with it again; facts: what must stand there, null: what has just come back. */
+  link?: { path: string; facts: string | null };
+}
+
+/** A path that gets back the name that it had before an operation. */
+export interface MoveBackItem {
+  seq: number;
+  /** Where it stands. */
+  path: string;
+  to: string;
+  /** Facts of what must stand there. */
+  current: string;
+  respelled: boolean;
 }
 
 export interface PutBackResult {

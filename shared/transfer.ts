@@ -68,7 +68,7 @@ export class Transfer {
   protected readonly metadata: Metadata;
   protected readonly control: Control;
   protected readonly content: Content;
-  private readonly newHasher: HasherFactory;
+  protected readonly newHasher: HasherFactory;
   protected readonly algorithm: Algorithm;
   /** Names of the two sides, for messages. */
   protected readonly source: string;

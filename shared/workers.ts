@@ -26,6 +26,7 @@ export type TaskName =
   | 'takeAway'
   | 'remakeFolders'
   | 'putBack'
+  | 'moveBack'
   | 'setMetadata'
   | 'flush';
 

@@ -86,7 +86,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
     'run',
     'manifests',
   ],
-  undo: ['control', 'groups', 'history', 'manifests', 'run', 'session', 'targets'],
+  retrace: ['history', 'manifests', 'session'],
+  undo: ['control', 'groups', 'history', 'manifests', 'origin', 'retrace', 'run', 'session', 'targets'],
   origin: ['detect', 'groups', 'history', 'manifests', 'session'],
   recall: ['origin', 'plan', 'reconcile', 'session', 'targets'],
   restore: [
@@ -169,6 +170,7 @@ const WITHOUT_COMMAND = [
   'resolution',
   'settle',
   'manifests',
+  'retrace',
   'undo',
   'origin',
   'recall',

@@ -731,4 +731,27 @@ test('many at once for one stale lock: never two holders', async () => {
   });
 });
 
+test('the rename over a file fails after its link into the trash was made: the link goes again, and both stay what they were', async () => {
+  await withBench({ master: { a: 'new a', s: 'new s' }, backup: { a: 'old a', s: 'old s' } }, (bench) => {
+    linkSync(join(bench.backup, 's'), join(bench.backup, 'other'));
+    const items = ['a', 's'].map((path) => item(bench, path));
+    const lose = (): void => {
+      for (const name of partials(bench)) rmSync(join(bench.backup, partialFolder('op'), name));
+    };
+    assert.equal(put(bench, items, lose), { a: 'failed', s: 'failed' });
+    assert.equal([read(bench.backup, 'a'), read(bench.backup, 's')], ['old a', 'old s']);
+    // An edit in place would change a version that is the same file.
+    assert.not(existsSync(join(bench.backup, '.tandem/trash/op/a')));
+    assert.equal(
+      ['a', 's'].map((name) => lstatSync(join(bench.backup, name)).nlink),
+      [1, 2],
+    );
+    writeFileSync(join(bench.backup, 's'), 'edited');
+    assert.is(trash(bench, 's'), 'old s', 'what lives on under another name was copied there');
+    const again = ['a', 's'].map((path) => item(bench, path));
+    assert.equal(put(bench, again), { a: 'done', s: 'done' });
+    assert.is(trash(bench, 'a'), 'old a');
+  });
+});
+
 test.run();

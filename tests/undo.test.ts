@@ -1,6 +1,6 @@
 /** `restore undo`: an operation's former state comes back to the byte, and no run takes that back. */
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -196,24 +196,6 @@ test('an operation that never was, and one of nothing', async () => {
     const nothing = await pair.sync();
     assert.is((await refusal(undoOperation(nothing.operation_id, {}, pair.ctx))).code, 'invalid');
     assert.is((await refusal(undoOperation('ffffffff', {}, pair.ctx))).code, 'not_found');
-  });
-});
-
-test('renames are not taken back, and the undo says so of each; the rest is undone', async () => {
-  await withPair({ master: { a: 'a content', b: 'b' } }, async (pair) => {
-    await pair.sync();
-    renameSync(join(pair.master, 'a'), join(pair.master, 'renamed'));
-    edit(pair.master, { b: 'newer' });
-    const run = await pair.sync();
-    assert.is(run.files_moved, 1);
-    const result = await undoOperation(run.operation_id, {}, pair.ctx);
-    assert.equal(
-      result.problems.map(({ path }) => path),
-      ['renamed'],
-    );
-    assert.match(result.problems[0]?.message ?? '', /only renamed \(from a\)/);
-    assert.is(readFileSync(join(pair.backup, 'b'), 'utf8'), 'b');
-    assert.is(readFileSync(join(pair.backup, 'renamed'), 'utf8'), 'a content');
   });
 });
 

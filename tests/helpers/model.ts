@@ -258,7 +258,7 @@ export class Life {
   /** Undoes the last operation that changed anything. */
   async undo(mischief: Accident): Promise<void> {
     const ended = (await listOperations({ limit: 10 }, this.pair.ctx)).filter(({ status }) => status === 'completed');
-    const last = ended.find((one) => one.files_copied + one.files_deleted > 0);
+    const last = ended.find((one) => one.files_copied + one.files_moved + one.files_deleted > 0);
     if (last) await this.both(mischief, (ctx) => undoOperation(last.uuid, {}, ctx));
   }
 
@@ -596,7 +596,7 @@ export const MODEL: readonly Operation[] = [
           : { kind: 'fail', at: place(moment, calls), code, forever: false },
       ),
   ),
-  operation('undo', 1, fc.constant(null), (life) => life.undo(quiet)),
+  operation('undo', 2, fc.constant(null), (life) => life.undo(quiet)),
   operation('killed undo', 1, moment, (life, share) =>
     life.undo(({ changes }) => ({ kind: 'kill', at: place(share, changes) })),
   ),
