@@ -27,7 +27,7 @@ import { type OpenConflict, readConflicts } from '../shared/inbox.ts';
 import { Entry } from '../shared/listing.ts';
 import { displayPath, isInside, type RelPath, relPath } from '../shared/paths.ts';
 import type { BaselineRow } from '../shared/rows.ts';
-import { choiceOf, lockFlags, lockOptions, targetOptions } from '../shared/run-options.ts';
+import { choiceOf, lockFlags, lockOptions, roleOption, targetOptions } from '../shared/run-options.ts';
 import { type Stat, statAt } from '../shared/syscalls.ts';
 import { listGroups } from './groups.ts';
 import { readBaseline } from './history.ts';
@@ -369,7 +369,6 @@ const columns: readonly Column<Conflict>[] = [
 ];
 
 const target = { name: 'target', description: 'group or project, by name or id', complete: 'target' } as const;
-const roleOption = { flags: '--role <role>', description: 'only this part of a project' };
 const onePath = {
   name: 'path',
   description: "path of a conflict, from the project's folder or the drive's root",

@@ -9,7 +9,7 @@ import type { Context } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
 import { isoTime } from '../shared/fields.ts';
 import { FolderCache } from '../shared/folders.ts';
-import { checkName, quote } from '../shared/named.ts';
+import { checkName, foldText, quote } from '../shared/named.ts';
 import { optionChange } from '../shared/options.ts';
 import { displayPath } from '../shared/paths.ts';
 import { laterThan } from '../shared/projects-file.ts';
@@ -192,6 +192,13 @@ function placeProject(project: Project, place: ProjectPlace, drives: readonly Dr
   }
   if (place.roles !== undefined) {
     const parts = place.roles.map((text) => partNamed(text, ctx));
+    const twice = parts.find(({ role }, at) =>
+      parts.slice(0, at).some((other) => foldText(other.role) === foldText(role)),
+    );
+    if (twice)
+      throw new TandemError('invalid', `The role ${quote(twice.role)} is named twice.`, {
+        hint: 'Each role of a project is one folder on one group.',
+      });
     delete project.storage_group_id;
     project.storage_groups = parts;
   } else if (place.group !== undefined) {

@@ -33,6 +33,7 @@ import {
 import { checkName, quote } from '../shared/named.ts';
 import { flatten, type GroupOptions, optionChange, PRESETS, showValue, withDefaults } from '../shared/options.ts';
 import { displayPath } from '../shared/paths.ts';
+import { partsOf, readProjects } from '../shared/projects-file.ts';
 import { type DriveInfo, findDrive, listDrives, writeSignature } from './detect.ts';
 import { handoverVerbs } from './handover.ts';
 import {
@@ -507,8 +508,12 @@ export const command = defineCommand({
       args: [GROUP],
       run: async ({ args }, ctx) => {
         const { id, name } = getGroup(args['group'], ctx);
+        const users = readProjects(ctx).projects.filter((project) =>
+          partsOf(project).some(({ group_id }) => group_id === id),
+        );
+        const used = users.map((project) => quote(project.name)).join(', ');
         await confirmed(
-          `Delete the group ${quote(name)}? Only the relationship is removed; files are NOT deleted.`,
+          `Delete the group ${quote(name)}? Only the relationship is removed; files are NOT deleted.${used === '' ? '' : ` Projects that lie on it: ${used}.`}`,
           ctx,
         );
         const { group, freed, signed } = await deleteGroup(id, ctx);
@@ -519,9 +524,12 @@ export const command = defineCommand({
           ),
           ctx,
         );
+        const projects = users.map((project) => project.name);
+        const orphans =
+          used === '' ? '' : ` Without a group now: ${used}; \`tandem projects edit --group\` gives them another one.`;
         return {
-          json: { id: group.id, name: group.name, freed, signed },
-          text: () => `Deleted ${quote(group.name)}; no file was touched.`,
+          json: { id: group.id, name: group.name, freed, signed, projects },
+          text: () => `Deleted ${quote(group.name)}; no file was touched.${orphans}`,
         };
       },
     },

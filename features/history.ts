@@ -325,7 +325,8 @@ export function completeSyncOperation(id: number, stats: Partial<OperationResult
 
 // --- internal ---
 
-const NOTHING_DONE: OperationResult = {
+/** A result before anything is counted. */
+export const NOTHING_DONE: OperationResult = {
   files_copied: 0,
   files_skipped: 0,
   files_failed: 0,

@@ -9,16 +9,24 @@ import type { Phase } from '../shared/events.ts';
 import { plural } from '../shared/format.ts';
 import type { Side } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
-import { displayPath, type RelPath, relPath } from '../shared/paths.ts';
-import { alwaysExcluded } from '../shared/scan.ts';
+import { displayPath } from '../shared/paths.ts';
 import { verifiedDates } from '../shared/verified.ts';
 import { WorkerPool } from '../shared/workers.ts';
 import { RunControl } from './control.ts';
-import { type Group, getGroup } from './groups.ts';
 import { copyFiles, type HealResult } from './heal.ts';
-import { completeOperation, findPair, listOperations, readBaseline, recordActions, startOperation } from './history.ts';
+import {
+  completeOperation,
+  findPair,
+  listOperations,
+  NOTHING_DONE,
+  type OperationResult,
+  readBaseline,
+  recordActions,
+  startOperation,
+} from './history.ts';
 import { ROLE_NAME } from './pairs.ts';
-import { lockDrive, recoverPair } from './run.ts';
+import { type Outcome, runParts } from './parts.ts';
+import { lockDrive, named, recoverPair } from './run.ts';
 import {
   type Case,
   chooseRows,
@@ -33,6 +41,7 @@ import {
   type Tally,
 } from './scrub.ts';
 import { type OpenPair, OS_JUNK, openPair, syncOptions, workerCount } from './session.ts';
+import { type Target, targetName, targetsOf } from './targets.ts';
 
 export interface VerifyFlags {
   /** Which drives to read; both when it is left out. */
@@ -43,6 +52,10 @@ export interface VerifyFlags {
   sample?: number;
   /** Heal what is damaged from the other side; both drives have to be connected. */
   repair?: boolean;
+  /** Only this part of a project. */
+  role?: string;
+  /** Number of the operation that this one is a part of. */
+  parent?: number;
   /** Seconds to wait for another writer; with `repair`. */
   lockWait?: number;
   breakLock?: boolean;
@@ -79,8 +92,14 @@ export interface VerifyResult {
  * drives unless `flags.repair` is set.
  * @throws TandemError `drive_missing`, `guard`, `locked`; `invalid` when nothing is recorded of this pair.
  */
-export async function verifyFiles(group: string, flags: VerifyFlags, ctx: Context): Promise<VerifyResult> {
-  const target = { group: getGroup(group, ctx), subpath: targetPath(flags.path) };
+export async function verifyFiles(target: string, flags: VerifyFlags, ctx: Context): Promise<VerifyResult> {
+  const run = (one: Target, part: { parent?: number }): Promise<VerifyResult> =>
+    verifyTarget(one, { ...flags, ...part }, ctx);
+  const targets = await targetsOf(target, flags, ctx);
+  return runParts(targets, { kind: 'verify', operation: undefined, run, sum: summed, counts: countsOf }, ctx);
+}
+
+async function verifyTarget(target: Target, flags: VerifyFlags, ctx: Context): Promise<VerifyResult> {
   const wanted: Side[] = flags.side === undefined || flags.side === 'both' ? ['master', 'backup'] : [flags.side];
   if (flags.repair !== true) {
     const sides = await openSides(target.group, wanted, ctx);
@@ -113,20 +132,42 @@ export const DAMAGE: ReadonlySet<Finding['kind']> = new Set(['rot', 'unreadable'
 
 export const isDamage = ({ kind, healed }: Finding): boolean => DAMAGE.has(kind) && !healed;
 
-/** A path that comes from outside: inside the drive, and nothing that is never synced. */
-export function targetPath(text = ''): RelPath {
-  const path = relPath(text);
-  if (!alwaysExcluded(path)) return path;
-  throw new TandemError('invalid', `'${displayPath(path)}' is never synced, so nothing is recorded of it.`, {
-    hint: 'Choose another folder.',
-  });
-}
-
 // --- internal ---
 
-interface Job {
-  group: Group;
-  subpath: RelPath;
+const COUNTED = [
+  'files_verified',
+  'bytes_verified',
+  'files_skipped',
+  'files_rotten',
+  'files_unreadable',
+  'files_differing',
+  'files_edited',
+  'files_missing',
+  'files_healed',
+  'checksums_recorded',
+] as const;
+
+/** The parts of a project as one result. */
+function summed(done: readonly VerifyResult[]): Omit<VerifyResult, keyof Outcome> {
+  const levels = ['none', 'cache', 'device'] as const;
+  const weakest = Math.min(2, ...done.map(({ verified }) => levels.indexOf(verified)));
+  const counts = COUNTED.map((key) => [key, done.reduce((sum, one) => sum + one[key], 0)] as const);
+  return {
+    ...(Object.fromEntries(counts) as Record<(typeof COUNTED)[number], number>),
+    subpath: '',
+    sides: [...new Set(done.flatMap(({ sides }) => sides))],
+    verified: done.length === 0 ? 'none' : (levels[weakest] ?? 'none'),
+    findings: done.flatMap(({ findings }) => findings),
+  };
+}
+
+/** The numbers of a verification in the columns of the journal. */
+function countsOf(result: VerifyResult): Partial<OperationResult> {
+  const { files_healed: files_copied, files_verified: files_skipped, verified } = result;
+  return { files_copied, files_skipped, files_failed: result.findings.filter(isDamage).length, verified };
+}
+
+interface Job extends Target {
   sides: readonly OpenSide[];
   repair: { pair: OpenPair; locks: readonly DriveLock[] } | null;
 }
@@ -134,10 +175,13 @@ interface Job {
 /** One run as an operation in the history, from its first moment to its last whatever happens in between. */
 async function runVerify(job: Job, flags: VerifyFlags, ctx: Context): Promise<VerifyResult> {
   const { pairId, plan } = await prepare(job, flags, ctx);
-  const names = { uuid: randomUUID(), group_id: job.group.id, target_name: job.group.name, subpath: job.subpath };
+  const names = { uuid: randomUUID(), group_id: job.group.id, ...named(job) };
   const startTime = ctx.now().toISOString();
-  const id = await startOperation({ ...names, operation_type: 'verify', target_kind: 'group' }, ctx);
-  const event = { operation_id: names.uuid, target: job.group.name };
+  const id = await startOperation(
+    { ...names, operation_type: 'verify', ...(flags.parent === undefined ? {} : { parent_id: flags.parent }) },
+    ctx,
+  );
+  const event = { operation_id: names.uuid, target: targetName(job) };
   ctx.emit({ kind: 'operation_started', ...event });
   const run = new Run(job, { id, uuid: names.uuid, pairId, plan }, ctx);
   let failure: { error: unknown } | undefined;
@@ -215,7 +259,7 @@ class Run {
     this.lanes = Math.max(1, Math.floor(workerCount(options) / job.sides.length));
     this.pool = new WorkerPool(this.lanes * job.sides.length);
     const { id, uuid, plan } = names;
-    const run = { operationId: id, operation: uuid, target: job.group.name };
+    const run = { operationId: id, operation: uuid, target: targetName(job) };
     this.control = new RunControl(
       run,
       this.pool,
@@ -293,7 +337,7 @@ class Run {
     const damage = findings.some(isDamage);
     return {
       operation_id: this.names.uuid,
-      target: this.job.group.name,
+      target: targetName(this.job),
       subpath: this.job.subpath,
       sides: this.job.sides.map(({ side }) => side),
       status: this.finished ? (damage ? 'failed' : 'completed') : 'cancelled',
@@ -323,14 +367,9 @@ class Run {
     const reason =
       error === undefined ? (damage.length > 0 ? `${plural(damage.length, 'file')} damaged` : null) : messageOf(error);
     return {
-      files_copied: result.files_healed,
-      files_skipped: result.files_verified,
-      files_failed: damage.length,
+      ...NOTHING_DONE,
+      ...countsOf(result),
       bytes_copied: this.healedBytes,
-      files_moved: 0,
-      files_deleted: 0,
-      conflicts_detected: 0,
-      verified: result.verified,
       problems,
       reason: result.status === 'cancelled' ? null : reason,
     };

@@ -8,7 +8,15 @@ import type { Context } from '../shared/context.ts';
 import { messageOf, type Problem } from '../shared/errors.ts';
 import { isInside } from '../shared/paths.ts';
 import { gatherProjects } from './catalog.ts';
-import { completeOperation, listOperations, type Operation, type OperationResult, startOperation } from './history.ts';
+import {
+  completeOperation,
+  listOperations,
+  NOTHING_DONE,
+  type Operation,
+  type OperationResult,
+  type OperationStatus,
+  startOperation,
+} from './history.ts';
 import { type Target, targetName } from './targets.ts';
 
 /** What every operation ends in. */
@@ -26,6 +34,8 @@ export interface Work<R extends Outcome> {
   kind: string;
   /** Name for the operation; a new one otherwise. */
   operation: string | undefined;
+  /** One part after the other, also where they share no drive: they share something else. */
+  inTurn?: boolean;
   /** Runs one part. @param part what it has to know of the whole; undefined: it is the whole. */
   run(target: Target, part: { operation?: string; parent?: number }): Promise<R>;
   /** The numbers of all parts. */
@@ -70,7 +80,7 @@ export async function runParts<R extends Outcome>(targets: readonly Target[], wo
       }
     }
   };
-  await Promise.all(lanesOf(targets).map(lane));
+  await Promise.all((work.inTurn ? [targets] : lanesOf(targets)).map(lane));
   const problems = failures.map(({ target, error }) => ({ path: targetName(target), message: messageOf(error) }));
   const result = {
     ...work.sum(done),
@@ -83,15 +93,21 @@ export async function runParts<R extends Outcome>(targets: readonly Target[], wo
     parts: done,
   } as unknown as R;
   const reason = problems.length > 0 ? problems.map(({ path, message }) => `${path}: ${message}`).join(' ') : null;
-  await completeOperation(parent, { ...NOTHING, ...work.counts(result), reason }, result.status, ctx);
+  await completeOperation(parent, { ...NOTHING_DONE, ...work.counts(result), reason }, result.status, ctx);
   if (done.length === 0 && failures[0]) throw failures[0].error;
   return result;
 }
 
-/** The newest completed operation of a kind that worked on all of a target. */
-export async function lastOf({ group, subpath }: Target, type: string, ctx: Context): Promise<Operation | null> {
+/** The newest operation of a kind that worked on all of a target, with this status or with any. */
+export async function lastOf(
+  { group, subpath }: Target,
+  type: string,
+  status: OperationStatus | undefined,
+  ctx: Context,
+): Promise<Operation | null> {
+  const filter = { group_id: group.id, type, limit: PAGE, ...(status === undefined ? {} : { status }) };
   for (let offset = 0; ; offset += PAGE) {
-    const page = await listOperations({ group_id: group.id, type, status: 'completed', limit: PAGE, offset }, ctx);
+    const page = await listOperations({ ...filter, offset }, ctx);
     const found = page.find((one) => isInside(subpath, one.subpath));
     if (found) return found;
     if (page.length < PAGE) return null;
@@ -101,19 +117,6 @@ export async function lastOf({ group, subpath }: Target, type: string, ctx: Cont
 // --- internal ---
 
 const PAGE = 50;
-
-const NOTHING: OperationResult = {
-  files_copied: 0,
-  files_skipped: 0,
-  files_failed: 0,
-  bytes_copied: 0,
-  files_moved: 0,
-  files_deleted: 0,
-  conflicts_detected: 0,
-  verified: 'none',
-  problems: [],
-  reason: null,
-};
 
 /** What shares a group, and so its drives, runs one after the other. */
 function lanesOf(targets: readonly Target[]): Target[][] {

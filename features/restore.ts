@@ -16,20 +16,21 @@ import {
   type Values,
 } from '../shared/feature.ts';
 import { formatBytes, formatTime, parseDuration, plural } from '../shared/format.ts';
-import { displayPath, relPath } from '../shared/paths.ts';
+import { displayPath, isInside, relPath } from '../shared/paths.ts';
 import { clockLeapt, type KeptOperation } from '../shared/retention.ts';
-import { lockFlags, lockOptions, measured } from '../shared/run-options.ts';
+import { lockFlags, lockOptions, measured, roleOption } from '../shared/run-options.ts';
 import { closeDriveRoot, openDriveRoot } from '../shared/store.ts';
 import { listGroups } from './groups.ts';
 import { assertGuards } from './guards.ts';
 import { getOperation, listOperations, type Operation } from './history.ts';
 import { type DriveSide, prune, retentionRules } from './manifests.ts';
 import { findOrigin, type Moment, type Origin, openFolderPair, type Version, versionsAt } from './origin.ts';
+import { runParts } from './parts.ts';
 import type { Plan } from './plan.ts';
 import { recall } from './recall.ts';
-import { exitCodeOf, lockDrive, type Prepare, type RunFlags, runLocked, type SyncResult } from './run.ts';
+import { exitCodeOf, lockDrive, type Prepare, type RunFlags, runLocked, type SyncResult, syncSums } from './run.ts';
 import { type OpenPair, openPair, reversedPair, type SyncOptions, syncOptions } from './session.ts';
-import { wholeOf } from './targets.ts';
+import { pathWithin, type Target, targetsOf, wholeOf } from './targets.ts';
 import { describeUndo, planUndo, undoOperation } from './undo.ts';
 
 export { planUndo, undoOperation } from './undo.ts';
@@ -47,52 +48,74 @@ export interface RestoreFlags extends RunFlags {
   version?: string;
 }
 
-/** Restores a group, or a drive without a group into a folder. Reference: `restore_from_backup`. */
+/** Restores a group or a project, or a drive without a group into a folder. Reference: `restore_from_backup`. */
 export async function restoreFromBackup(target: string, flags: RestoreFlags, ctx: Context): Promise<SyncResult> {
-  const { origin, open, viewOf, agrees, moment } = await prepareRestore(target, flags, ctx);
+  const places = await placesOf(target, flags, ctx);
+  const [first] = places as [Place, ...Place[]];
+  if (first.target.project === null) return restorePlace(first, flags, ctx);
+  const run = (one: Target, part: { parent?: number }): Promise<SyncResult> =>
+    restorePlace(places.find((place) => place.target === one) ?? first, { ...flags, ...part }, ctx);
+  const targets = places.map((place) => place.target);
+  // Into one folder there is one writer at a time.
+  return runParts(
+    targets,
+    { kind: 'restore', operation: flags.operation, inTurn: flags.to !== undefined, run, ...syncSums },
+    ctx,
+  );
+}
+
+async function restorePlace(place: Place, flags: RestoreFlags, ctx: Context): Promise<SyncResult> {
+  const { origin, open, viewOf, agrees, moment } = await prepareRestore(place, flags, ctx);
   const views: OpenPair[] = [];
   const prepare: Prepare = async ({ pair, operation }, running) => {
     const view = viewOf(pair);
     if (view !== pair) views.push(view);
     const plan = await recall(
       view,
-      { moment, paths: flags.paths ?? [], only: flags.only === true, options: flags.options ?? {}, operation },
+      { moment, paths: place.paths, only: flags.only === true, options: flags.options ?? {}, operation },
       running,
     );
     assertGuards(plan, ctx);
     return [{ plan, strict: false, reversed: view.reversed, agrees, pair: view }];
   };
   try {
-    return await runLocked(wholeOf(origin.group), flags, ctx, prepare, 'restore', open);
+    return await runLocked({ ...place.target, group: origin.group }, flags, ctx, prepare, 'restore', open);
   } finally {
     for (const view of views) await view.close();
   }
 }
 
-/** What `restoreFromBackup` would do; writes nothing anywhere. */
-export async function planRestore(target: string, flags: RestoreFlags, ctx: Context): Promise<Plan> {
-  const { origin, viewOf, moment } = await prepareRestore(target, flags, ctx);
-  const { to, paths = [], only = false, options = {} } = flags;
+/** What `restoreFromBackup` would do, for each folder of a project; writes nothing anywhere. */
+export async function planRestore(target: string, flags: RestoreFlags, ctx: Context): Promise<Plan[]> {
+  const plans: Plan[] = [];
+  for (const place of await placesOf(target, flags, ctx)) plans.push(await planPlace(place, flags, ctx));
+  return plans;
+}
+
+async function planPlace(place: Place, flags: RestoreFlags, ctx: Context): Promise<Plan> {
+  const { origin, viewOf, moment } = await prepareRestore(place, flags, ctx);
+  const { to, only = false, options = {} } = flags;
   const pair = to === undefined ? await openPair(origin.group, ctx, true) : openFolderPair(origin, to, true);
   const view = viewOf(pair);
   try {
-    return await recall(view, { moment, paths, only, options, operation: 'plan' }, ctx);
+    return await recall(view, { moment, paths: place.paths, only, options, operation: 'plan' }, ctx);
   } finally {
     if (view !== pair) await view.close();
     await pair.close();
   }
 }
 
-/** Versions of a path, and of what was below it, on the connected drives of a group or on one drive; newest first. */
-export async function listVersions(target: string, path: string, ctx: Context): Promise<Version[]> {
-  const wanted = relPath(path);
+/** Versions of a path, and of what was below it, on the connected drives of a target or on one drive; newest first. */
+export async function listVersions(target: string, path: string, ctx: Context, role?: string): Promise<Version[]> {
   const found: Version[] = [];
-  for (const { drive, side } of await connectedOrigins(target, ctx)) {
-    const root = openDriveRoot(drive.mount_path, drive.label);
-    try {
-      found.push(...(await versionsAt(root, side, wanted, ctx)));
-    } finally {
-      closeDriveRoot(root);
+  for (const place of await placesOf(target, { paths: [path], ...(role === undefined ? {} : { role }) }, ctx)) {
+    for (const { drive, side } of await connectedOrigins(place.origin, ctx)) {
+      const root = openDriveRoot(drive.mount_path, drive.label);
+      try {
+        found.push(...(await versionsAt(root, side, relPath(place.paths[0] ?? ''), ctx)));
+      } finally {
+        closeDriveRoot(root);
+      }
     }
   }
   return found.sort((a, b) => (a.replaced_at < b.replaced_at ? 1 : -1));
@@ -118,7 +141,10 @@ export interface PruneResult {
  */
 export async function pruneVersions(target: string, flags: PruneFlags, ctx: Context): Promise<PruneResult[]> {
   const results: PruneResult[] = [];
-  for (const { drive, group } of await connectedOrigins(target, ctx)) {
+  const places = await placesOf(target, {}, ctx);
+  const origins = [...new Set(places.map(({ origin }) => origin))];
+  const found = await Promise.all(origins.map((origin) => connectedOrigins(origin, ctx)));
+  for (const { drive, group } of found.flat()) {
     const { versions } = syncOptions(group, {});
     const max_age = flags.olderThan ?? versions.max_age;
     const rules = await retentionRules(drive.total_size, { ...versions, max_age }, undefined, ctx);
@@ -161,9 +187,49 @@ interface Restore {
   viewOf(pair: OpenPair): OpenPair;
 }
 
-async function prepareRestore(target: string, flags: RestoreFlags, ctx: Context): Promise<Restore> {
+/** Where a restore looks: a group by its id, or a drive as the user names it. */
+interface Place {
+  origin: string;
+  target: Target;
+  /** From the drive's root; none: everything. */
+  paths: string[];
+}
+
+/** @throws TandemError `usage` for paths that could belong to any of a project's roles. */
+async function placesOf(query: string, flags: RestoreFlags, ctx: Context): Promise<Place[]> {
+  const { paths = [], role } = flags;
+  let targets: Target[];
+  try {
+    targets = await targetsOf(query, { role }, ctx);
+  } catch (error) {
+    if (!(error instanceof TandemError) || error.code !== 'not_found' || role !== undefined) throw error;
+    // Not a group and not a project: a drive, perhaps one that no group here knows.
+    const { group } = await findOrigin(query, 'backup', ctx);
+    return [{ origin: query, target: wholeOf(group), paths: [...paths] }];
+  }
+  const meant =
+    targets.length === 1 || paths.length === 0
+      ? targets
+      : targets.filter(({ subpath }) => paths.some((path) => isInside(path, subpath)));
+  if (meant.length === 0)
+    throw new TandemError(
+      'usage',
+      `'${displayPath(query)}' has several roles, and '${displayPath(paths[0] ?? '')}' could belong to any of them.`,
+      {
+        hint: "Say which one is meant with --role, or give the path from the drive's root.",
+      },
+    );
+  return meant.map((target) => {
+    const within =
+      paths.length === 0 ? [target.subpath as string] : paths.map((path) => pathWithin(path, target.subpath));
+    return { origin: target.group.id, target, paths: within.filter((path) => path !== '') };
+  });
+}
+
+async function prepareRestore(place: Place, flags: RestoreFlags, ctx: Context): Promise<Restore> {
   const side = flags.from ?? 'backup';
-  const origin = await findOrigin(target, side, ctx);
+  const found = await findOrigin(place.origin, side, ctx);
+  const origin = found.known ? { ...found, group: place.target.group } : found;
   const moment = await momentOf(flags.version, ctx);
   const { to } = flags;
   if (to !== undefined) {
@@ -279,6 +345,7 @@ function flagsOf(values: Values): RestoreFlags {
     only: values['only'] === true,
     ...(values['to'] === undefined ? {} : { to: values['to'] }),
     ...(values['from'] === undefined ? {} : { from: values['from'] }),
+    ...(values['role'] === undefined ? {} : { role: values['role'] }),
     ...(values['version'] === undefined ? {} : { version: values['version'] }),
   };
 }
@@ -330,10 +397,14 @@ export const command = defineCommand({
         "tandem restore run Archive 'Projects/**/*.xmp' --version 2026-03-01 --to March",
       ],
       args: [
-        { name: 'target', description: 'group; or a drive by label or mount path, with --to', complete: 'target' },
+        {
+          name: 'target',
+          description: 'group or project; or a drive by label or mount path, with --to',
+          complete: 'target',
+        },
         {
           name: 'paths',
-          description: "paths or patterns, from the drive's root",
+          description: "paths or patterns, from the project's folder or the drive's root",
           variadic: true,
           optional: true,
           complete: 'path',
@@ -341,6 +412,7 @@ export const command = defineCommand({
       ],
       options: [
         { flags: '--to <folder>', description: 'restore into this folder instead of the Master', complete: 'path' },
+        roleOption,
         {
           flags: '--from <side>',
           description: 'drive to read: backup (default) or master',
@@ -360,9 +432,11 @@ export const command = defineCommand({
       run: async ({ args, options }, ctx) => {
         const flags = { ...flagsOf(options), paths: args['paths'] ?? [] };
         if (options['dryRun']) {
-          const plan = await planRestore(args['target'], flags, ctx);
-          const exitCode = plan.guards.length > 0 ? EXIT.guard : plan.failed > 0 ? EXIT.partial : EXIT.done;
-          return { json: plan, text: (paint) => describePlan(plan, paint), exitCode };
+          const plans = await planRestore(args['target'], flags, ctx);
+          const guarded = plans.some(({ guards }) => guards.length > 0);
+          const exitCode = guarded ? EXIT.guard : plans.some(({ failed }) => failed > 0) ? EXIT.partial : EXIT.done;
+          const text = (paint: Paint): string => plans.map((plan) => describePlan(plan, paint)).join('\n');
+          return { json: plans.length === 1 ? plans[0] : plans, text, exitCode };
         }
         const result = await restoreFromBackup(args['target'], flags, ctx);
         return { json: result, text: (paint) => describeResult(result, paint), exitCode: exitCodeOf([result]) };
@@ -372,11 +446,12 @@ export const command = defineCommand({
       summary: 'versions of a file, or of all files in a folder, newest first',
       examples: ['tandem restore versions Archive Projects/Wedding/cut.mov'],
       args: [
-        { name: 'target', description: 'group, or a drive by label or mount path', complete: 'target' },
-        { name: 'path', description: "from the drive's root", complete: 'path' },
+        { name: 'target', description: 'group or project, or a drive by label or mount path', complete: 'target' },
+        { name: 'path', description: "from the project's folder or the drive's root", complete: 'path' },
       ],
-      run: async ({ args }, ctx) => {
-        const versions = await listVersions(args['target'], args['path'], ctx);
+      options: [roleOption],
+      run: async ({ args, options }, ctx) => {
+        const versions = await listVersions(args['target'], args['path'], ctx, options['role']);
         const none = 'No version of it is kept on the connected drives.';
         return {
           json: versions,
@@ -410,7 +485,9 @@ export const command = defineCommand({
         'tandem restore prune Archive --dry-run',
         'tandem restore prune Archive --older-than 30d --keep-last 5',
       ],
-      args: [{ name: 'target', description: 'group, or a drive by label or mount path', complete: 'target' }],
+      args: [
+        { name: 'target', description: 'group or project, or a drive by label or mount path', complete: 'target' },
+      ],
       options: [
         { flags: '-n, --dry-run', description: 'show what would go; remove nothing' },
         {

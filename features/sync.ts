@@ -117,7 +117,7 @@ export async function verifySyncStatus(target: string, path: string | undefined,
 async function statusOf(target: Target, ctx: Context): Promise<SyncStatus> {
   const plan = await planTarget(target, {}, ctx);
   const [last] = await listOperations({ group_id: target.group.id, type: 'sync', limit: 1 }, ctx);
-  const good = await lastOf(target, 'sync', ctx);
+  const good = await lastOf(target, 'sync', 'completed', ctx);
   const waiting = plan.actions.filter(({ kind }) => kind !== 'adopt' && kind !== 'forget' && kind !== 'skip');
   return {
     target: targetName(target),

@@ -21,25 +21,35 @@ import { TRASH } from '../shared/trash.ts';
 import type { WorkerPool } from '../shared/workers.ts';
 import { RunControl } from './control.ts';
 import { getGroup } from './groups.ts';
-import { ensurePair, type FileAction, getOperation, type Operation, recordActions } from './history.ts';
+import {
+  ensurePair,
+  type FileAction,
+  getOperation,
+  type Operation,
+  partsOfOperation,
+  recordActions,
+} from './history.ts';
 import { readFolderManifest } from './manifests.ts';
 import { openFolderAlone } from './origin.ts';
+import { runParts } from './parts.ts';
 import { factsAt, isEmpty, planUndoOf, type UndoMove, type UndoPlan, type UndoStep } from './retrace.ts';
-import { type PreparedRun, type RunFlags, runLocked, type SyncResult } from './run.ts';
+import { type PreparedRun, type RunFlags, runLocked, type SyncResult, syncSums } from './run.ts';
 import { assertIdentity, type OpenPair, openPair, reversedPair, syncOptions, workersOf } from './session.ts';
-import { wholeOf } from './targets.ts';
+import { type Target, wholeOf } from './targets.ts';
 
 /** What `undoOperation` would do; writes nothing anywhere. */
 export async function planUndo(query: string, ctx: Context): Promise<{ operation: Operation; plans: UndoPlan[] }> {
   const operation = await undoable(query, ctx);
-  const pair = isOfFolder(operation)
-    ? openFolder(operation, true, ctx)
-    : await openPair(getGroup(operation.group_id, ctx), ctx, true);
-  try {
-    return { operation, plans: await planUndoOf(pair, operation, ctx) };
-  } finally {
-    await pair.close();
+  const plans: UndoPlan[] = [];
+  for (const one of operation.parts > 0 ? await partsOfOperation(operation, ctx) : [operation]) {
+    const pair = isOfFolder(one) ? openFolder(one, true, ctx) : await openPair(getGroup(one.group_id, ctx), ctx, true);
+    try {
+      plans.push(...(await planUndoOf(pair, one, ctx)));
+    } finally {
+      await pair.close();
+    }
   }
+  return { operation, plans };
 }
 
 /**
@@ -48,8 +58,23 @@ export async function planUndo(query: string, ctx: Context): Promise<{ operation
  */
 export async function undoOperation(query: string, flags: RunFlags, ctx: Context): Promise<SyncResult> {
   const operation = await undoable(query, ctx);
+  if (operation.parts === 0) return undoOne(operation, flags, ctx);
+  const parts = new Map<Target, Operation>();
+  for (const part of await partsOfOperation(operation, ctx)) {
+    const project = { id: operation.group_id, name: operation.target_name, role: part.role };
+    parts.set({ ...wholeOf(getGroup(part.group_id, ctx)), project }, part);
+  }
+  const run = (target: Target, part: { parent?: number }): Promise<SyncResult> =>
+    undoOne(parts.get(target) as Operation, { ...flags, ...part }, ctx, target);
+  const work = { kind: 'undo', operation: flags.operation, inTurn: true, run, ...syncSums };
+  return runParts([...parts.keys()], work, ctx);
+}
+
+// --- internal ---
+
+async function undoOne(operation: Operation, flags: RunFlags, ctx: Context, named?: Target): Promise<SyncResult> {
   const folder = isOfFolder(operation) ? openFolder(operation, false, ctx) : undefined;
-  const target = wholeOf(folder?.group ?? getGroup(operation.group_id, ctx));
+  const target = named ?? wholeOf(folder?.group ?? getGroup(operation.group_id, ctx));
   const open = folder ? async (): Promise<OpenPair> => folder : undefined;
   return runLocked(
     target,
@@ -68,8 +93,6 @@ export async function undoOperation(query: string, flags: RunFlags, ctx: Context
     open,
   );
 }
-
-// --- internal ---
 
 async function undoable(query: string, ctx: Context): Promise<Operation> {
   const operation = await getOperation(query, ctx);

@@ -20,19 +20,21 @@ import { formatBytes, formatCount, formatDuration, formatTime, parseDuration, pl
 import type { DriveLock } from '../shared/lock.ts';
 import { MHL_FORMATS, type MhlFormat } from '../shared/mhl.ts';
 import { displayPath } from '../shared/paths.ts';
-import { getGroup, listGroups } from './groups.ts';
+import { targetOptions } from '../shared/run-options.ts';
+import { listGroups } from './groups.ts';
 import { listOperations, type Operation } from './history.ts';
-import { DAMAGE, isDamage, targetPath, type VerifyFlags, type VerifyResult, verifyFiles } from './inspect.ts';
+import { DAMAGE, isDamage, type VerifyFlags, type VerifyResult, verifyFiles } from './inspect.ts';
 import { type ManifestResult, manifestOf } from './manifest.ts';
 import { ROLE_NAME } from './pairs.ts';
 import { lockDrive } from './run.ts';
 import { closeSides, type Finding, openSides } from './scrub.ts';
+import { type Target, targetsOf } from './targets.ts';
 
 export { type VerifyFlags, type VerifyResult, verifyFiles } from './inspect.ts';
 export type { ManifestResult } from './manifest.ts';
 export type { Finding, FindingKind } from './scrub.ts';
 
-export interface ManifestFlags extends Pick<VerifyFlags, 'side' | 'path' | 'lockWait' | 'breakLock'> {
+export interface ManifestFlags extends Pick<VerifyFlags, 'side' | 'path' | 'role' | 'lockWait' | 'breakLock'> {
   /** Compare with the newest generation and write nothing. */
   check?: boolean;
   /** Of a new generation; xxh128 when none is given. */
@@ -45,8 +47,13 @@ export interface ManifestFlags extends Pick<VerifyFlags, 'side' | 'path' | 'lock
  * Master only, and a sync takes it to the Backup.
  * @throws TandemError `invalid` for a history that is missing, damaged, or to be written on the wrong side.
  */
-export async function verifyManifest(group: string, flags: ManifestFlags, ctx: Context): Promise<ManifestResult[]> {
-  const target = { group: getGroup(group, ctx), subpath: targetPath(flags.path) };
+export async function verifyManifest(name: string, flags: ManifestFlags, ctx: Context): Promise<ManifestResult[]> {
+  const results: ManifestResult[] = [];
+  for (const target of await targetsOf(name, flags, ctx)) results.push(...(await manifestsOf(target, flags, ctx)));
+  return results;
+}
+
+async function manifestsOf(target: Target, flags: ManifestFlags, ctx: Context): Promise<ManifestResult[]> {
   const check = flags.check === true;
   const part = target.subpath !== '';
   if (part && !check && flags.side !== undefined && flags.side !== 'master') {
@@ -173,18 +180,18 @@ function waiting(text: string): number {
 }
 
 const common = {
-  target: { name: 'target', description: 'group, by name or id', complete: 'target' },
+  target: { name: 'target', description: 'group or project, by name or id', complete: 'target' },
   side: { flags: '--side <side>', description: 'which drive (default both)', choices: ['master', 'backup', 'both'] },
-  path: { flags: '--path <subpath>', description: "only this folder, from the drive's root", complete: 'path' },
   lockWait: { flags: '--lock-wait <time>', description: 'wait for another writer, e.g. 60s', parse: waiting },
   breakLock: { flags: '--break-lock', description: 'take the lock whoever holds it' },
 } as const;
 
 function flagsOf(values: Values): VerifyFlags {
-  const { side, path, sample, repair, lockWait, breakLock } = values;
+  const { side, path, role, sample, repair, lockWait, breakLock } = values;
   return {
     ...(side === undefined ? {} : { side }),
     ...(path === undefined ? {} : { path }),
+    ...(role === undefined ? {} : { role }),
     ...(sample === undefined ? {} : { sample }),
     repair: repair === true,
     lockWait: lockWait ?? 0,
@@ -206,7 +213,7 @@ export const command = defineCommand({
       args: [common.target],
       options: [
         common.side,
-        common.path,
+        ...targetOptions,
         {
           flags: '--sample <percent>',
           description: 'only this share of the bytes, those read longest ago',
@@ -231,7 +238,7 @@ export const command = defineCommand({
       args: [common.target],
       options: [
         common.side,
-        common.path,
+        ...targetOptions,
         { flags: '--check', description: 'compare with the newest manifest; write nothing' },
         {
           flags: '--hash <format>',
@@ -243,7 +250,7 @@ export const command = defineCommand({
         common.breakLock,
       ],
       run: async ({ args, options }, ctx): Promise<Output> => {
-        const { side, path, lockWait, breakLock } = flagsOf(options);
+        const { side, path, role, lockWait, breakLock } = flagsOf(options);
         const flags: ManifestFlags = {
           check: options['check'] === true,
           lockWait: lockWait ?? 0,
@@ -251,6 +258,7 @@ export const command = defineCommand({
         };
         if (side !== undefined) flags.side = side;
         if (path !== undefined) flags.path = path;
+        if (role !== undefined) flags.role = role;
         if (options['hash'] !== undefined) flags.hashes = options['hash'] as MhlFormat[];
         const results = await verifyManifest(args['target'] as string, flags, ctx);
         const is = (status: ManifestResult['status']): boolean => results.some((one) => one.status === status);

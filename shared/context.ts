@@ -43,7 +43,7 @@ export interface Context {
   settings(): Settings;
   /** Opened and migrated on first use; one connection per process. */
   db(): Promise<Database>;
-  /** The database for reads that write nothing at all; undefined when there is none, or one of an older schema. */
+  /** The database for reads that write nothing at all; undefined when there is none. */
   dbIfExists(): Promise<Reader | undefined>;
   readonly prompts: Prompts;
   readonly exec: Exec;

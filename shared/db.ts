@@ -33,8 +33,8 @@ export interface DatabaseFile {
    */
   write(): Promise<Database>;
   /**
-   * For reads that change nothing in the folder. Undefined when there is no database, or one of an older schema: it holds
-   * nothing that can be read until something is written and so migrates it.
+   * For reads that change nothing in the folder. Undefined when there is no database, or an empty one. One of an older
+   * version of the program is migrated first, which changes its form and nothing of what it says.
    * @throws TandemError `database` as `write` does.
    */
   read(): Promise<Reader | undefined>;
@@ -185,7 +185,10 @@ async function openForReading(path: string): Promise<Database | undefined> {
   const found = await lookInto(path);
   if (!found || found.version === MIGRATIONS.length) return found?.database;
   await found.database.close();
-  return undefined;
+  if (found.version === 0) return undefined;
+  // What an older version of the program wrote would be taken for nothing: then a plan would be one of a first sync.
+  await (await openForWriting(path)).close();
+  return (await lookInto(path))?.database;
 }
 
 /** Opens the file, if it is there, without changing anything in its folder. */

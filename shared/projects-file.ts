@@ -106,7 +106,8 @@ export function carriedProjects(root: string, ctx: Context): ProjectsFile | null
 
 /** Writes what a drive is to carry, unless it carries exactly that. */
 export function carryProjects(root: string, file: ProjectsFile): void {
-  const { projects, deleted } = file;
+  const { deleted } = file;
+  const projects = file.projects.map(inOrder);
   const text = `${JSON.stringify({ version: 1, projects, deleted }, null, 1)}\n`;
   if (readSmallFile(root, CARRIED, LARGEST) === text) return;
   ownFolder(root);
@@ -149,6 +150,17 @@ export function partsOf(project: Project): { role: string | null; group_id: stri
 }
 
 // --- internal ---
+
+/** People read these files too. */
+function inOrder(project: Project): Project {
+  const { id, name, path, storage_group_id, storage_groups, description, created_at, modified, options, ...rest } =
+    project;
+  const place = {
+    ...(storage_group_id === undefined ? {} : { storage_group_id }),
+    ...(storage_groups === undefined ? {} : { storage_groups }),
+  };
+  return { id, name, path, ...place, description, created_at, modified, options, ...rest };
+}
 
 const CARRIED = 'projects.json';
 /** Bytes; some ten thousand projects. */

@@ -18,6 +18,8 @@ export const lockOptions: readonly OptionSpec[] = [
   { flags: '--break-lock', description: 'take the lock whoever holds it' },
 ];
 
+export const roleOption: OptionSpec = { flags: '--role <role>', description: 'only this part of a project' };
+
 /** Which part of a target is meant. */
 export const targetOptions: readonly OptionSpec[] = [
   {
@@ -25,7 +27,7 @@ export const targetOptions: readonly OptionSpec[] = [
     description: "only this folder, from the project's folder or the drive's root",
     complete: 'path',
   },
-  { flags: '--role <role>', description: 'only this part of a project' },
+  roleOption,
 ];
 
 export function choiceOf(values: Values): { path?: string | undefined; role?: string | undefined } {

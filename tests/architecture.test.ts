@@ -87,7 +87,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
     'manifests',
   ],
   retrace: ['history', 'manifests', 'session'],
-  undo: ['control', 'groups', 'history', 'manifests', 'origin', 'retrace', 'run', 'session', 'targets'],
+  undo: ['control', 'groups', 'history', 'manifests', 'origin', 'parts', 'retrace', 'run', 'session', 'targets'],
   origin: ['detect', 'groups', 'history', 'manifests', 'session'],
   recall: ['origin', 'plan', 'reconcile', 'session', 'targets'],
   restore: [
@@ -129,7 +129,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   watch: ['detect', 'groups', 'projects', 'history', 'sync', 'notify'],
   schedule: ['detect', 'groups', 'projects', 'history', 'sync', 'verify', 'notify'],
   daemon: ['detect', 'history', 'watch', 'schedule', 'notify'],
-  report: ['catalog', 'groups', 'history', 'parts', 'pairs', 'projects', 'settle', 'targets'],
+  report: ['catalog', 'history', 'parts', 'settle', 'targets'],
   status: 'any',
   doctor: 'any',
   demo: 'any',

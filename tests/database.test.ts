@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import sqlite from 'sqlite3';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { databaseFile } from '../shared/db.ts';
@@ -227,7 +228,7 @@ test('a newer file is refused by read() and write() and stays as it was, also wh
     }
   }));
 
-test('an older file is no database for reads, is not touched by them, and is migrated by the first write', () =>
+test('an empty file is no database for reads, is not touched by them, and is migrated by the first write', () =>
   withFolder(async (path, dir) => {
     writeFileSync(path, '');
     const before = snapshot(dir);
@@ -239,6 +240,18 @@ test('an older file is no database for reads, is not touched by them, and is mig
     assert.equal(await reader?.get('PRAGMA user_version'), { user_version: MIGRATIONS.length });
     await file.close();
     assert.equal(readdirSync(dir), ['tandem.db']);
+  }));
+
+test('what an older version of the program recorded is read, not taken for nothing', () =>
+  withFolder(async (path) => {
+    const former = [...(MIGRATIONS[0] ?? []), 'PRAGMA user_version = 1', INSERT.replace('?', "'m'")];
+    const old = new sqlite.Database(path);
+    await new Promise((done) => old.exec(former.join(';\n'), done));
+    await new Promise((done) => old.close(done));
+    const file = databaseFile(path);
+    const reader = await file.read();
+    assert.equal(await reader?.all('SELECT group_id, generation FROM pairs'), [{ group_id: 'g', generation: '' }]);
+    await file.close();
   }));
 
 test('a reader goes on past the first write, also after a crash, with reads under way', () =>

@@ -33,6 +33,10 @@ const FEATURES: Readonly<Record<string, Feature>> = {
     summary: 'bring the Backup into step with the Master',
     load: () => import('../features/sync.ts'),
   },
+  report: {
+    summary: 'What is known of the copies of a project',
+    load: () => import('../features/report.ts'),
+  },
   conflicts: {
     summary: 'decide what a sync would not decide by itself',
     load: () => import('../features/conflicts.ts'),
