@@ -83,7 +83,9 @@ async function undoOne(operation: Operation, flags: RunFlags, ctx: Context, name
     async (run, running) => {
       const plans = await planUndoOf(run.pair, operation, running);
       run.begin();
-      if (plans.every((plan) => isEmpty(plan) && plan.refused.length === 0)) throw nothingToUndo(operation);
+      // One part of several may have had nothing to do.
+      if (named === undefined && plans.every((plan) => isEmpty(plan) && plan.refused.length === 0))
+        throw nothingToUndo(operation);
       const seq = { next: 0 };
       for (const plan of plans) await new Undo(run, plan, operation, seq, ctx).carryOut();
       if (folder && run.statistics.files_deleted > 0) sayWhatIsKept(folder, ctx);

@@ -75,6 +75,10 @@ export async function editProjects(ctx: Context, change: (file: ProjectsFile) =>
     const before = JSON.stringify(file.value);
     const after = change(structuredClone(file.value));
     if (JSON.stringify(after) === before) return after;
+    // From now on the id is in the file, and no longer follows name and path.
+    file.value.projects.forEach(({ id }, index) => {
+      if (!file.document.hasIn(['projects', index, 'id'])) file.document.setIn(['projects', index, 'id'], id);
+    });
     if (file.stamp === 'absent') file.document.commentBefore = HEADER;
     else if (file.value.version === undefined) keepFormer(path);
     saveYamlValue(file, { version: 1, ...after }, schema());
