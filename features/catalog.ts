@@ -28,14 +28,18 @@ export { type Project, type ProjectPart, partsOf, pickProject } from '../shared/
 
 /** Projects by this computer and its connected drives; writes nothing. */
 export async function knownProjects(ctx: Context, drives?: readonly DriveInfo[]): Promise<Project[]> {
-  const connected = drives ?? (await listDrives(ctx));
-  const { projects } = mergeProjects([readProjects(ctx), ...carried(connected, ctx)]);
-  return projects.map((project) => settled(project, connected, ctx));
+  return gathered(readProjects(ctx), drives ?? (await listDrives(ctx)), ctx).projects;
 }
 
 /** The same, remembered here, and carried by every connected drive that a project lives on. */
-export function gatherProjects(ctx: Context, drives?: readonly DriveInfo[]): Promise<Project[]> {
-  return changeProjects(ctx, (file) => file, drives);
+export async function gatherProjects(ctx: Context, connected?: readonly DriveInfo[]): Promise<Project[]> {
+  const drives = connected ?? (await listDrives(ctx));
+  const own = readProjects(ctx);
+  const file = gathered(own, drives, ctx);
+  const news = JSON.stringify([file.projects, file.deleted]) !== JSON.stringify([own.projects, own.deleted]);
+  if (news) return changeProjects(ctx, (all) => all, drives);
+  carryAll(file, drives, ctx);
+  return file.projects;
 }
 
 /**
@@ -44,21 +48,12 @@ export function gatherProjects(ctx: Context, drives?: readonly DriveInfo[]): Pro
  */
 export async function changeProjects(
   ctx: Context,
-  change: (file: ProjectsFile, drives: readonly DriveInfo[]) => ProjectsFile,
+  change: (file: ProjectsFile) => ProjectsFile,
   connected?: readonly DriveInfo[],
 ): Promise<Project[]> {
   const drives = connected ?? (await listDrives(ctx));
-  const file = await editProjects(ctx, (own) => {
-    const { projects, ...rest } = mergeProjects([own, ...carried(drives, ctx)]);
-    return change({ ...rest, projects: projects.map((project) => settled(project, drives, ctx)) }, drives);
-  });
-  const groups = new Map(listGroups(ctx).map((group) => [group.id, group]));
-  for (const drive of drives) {
-    const group = groups.get(drive.group_id ?? '');
-    const ours =
-      group && [group.master_drive, group.backup_drive].some(({ drive_uuid }) => drive_uuid === drive.drive_uuid);
-    if (ours && !drive.read_only) carry(drive, group, file, ctx);
-  }
+  const file = await editProjects(ctx, (own) => change(gathered(own, drives, ctx)));
+  carryAll(file, drives, ctx);
   return file.projects;
 }
 
@@ -150,6 +145,21 @@ export function isOnDrive(drive: DriveInfo, subpath: RelPath): boolean {
 }
 
 // --- internal ---
+
+function gathered(own: ProjectsFile, drives: readonly DriveInfo[], ctx: Context): ProjectsFile {
+  const { projects, ...rest } = mergeProjects([own, ...carried(drives, ctx)]);
+  return { ...rest, projects: projects.map((project) => settled(project, drives, ctx)) };
+}
+
+function carryAll(file: ProjectsFile, drives: readonly DriveInfo[], ctx: Context): void {
+  const groups = new Map(listGroups(ctx).map((group) => [group.id, group]));
+  for (const drive of drives) {
+    const group = groups.get(drive.group_id ?? '');
+    const ours =
+      group && [group.master_drive, group.backup_drive].some(({ drive_uuid }) => drive_uuid === drive.drive_uuid);
+    if (ours && !drive.read_only) carry(drive, group, file, ctx);
+  }
+}
 
 /** A path with which another program, or a person, named a place on one computer becomes one from the drive's root. */
 function settled(project: Project, drives: readonly DriveInfo[], ctx: Context): Project {
