@@ -11,13 +11,13 @@ import { foldText, quote } from '../shared/named.ts';
 import { displayPath, isInside, joinPath, type RelPath, relPath } from '../shared/paths.ts';
 import {
   carriedProjects,
-  carryProjects,
   editProjects,
   mergeProjects,
   type Project,
   type ProjectsFile,
   partsOf,
   readProjects,
+  writeCarried,
 } from '../shared/projects-file.ts';
 import { alwaysExcluded } from '../shared/scan.ts';
 import { type DriveInfo, listDrives } from './detect.ts';
@@ -31,15 +31,20 @@ export async function knownProjects(ctx: Context, drives?: readonly DriveInfo[])
   return gathered(readProjects(ctx), drives ?? (await listDrives(ctx)), ctx).projects;
 }
 
-/** The same, remembered here, and carried by every connected drive that a project lives on. */
+/** The same, remembered on this computer; the drives are only read. */
 export async function gatherProjects(ctx: Context, connected?: readonly DriveInfo[]): Promise<Project[]> {
   const drives = connected ?? (await listDrives(ctx));
   const own = readProjects(ctx);
   const file = gathered(own, drives, ctx);
   const news = JSON.stringify([file.projects, file.deleted]) !== JSON.stringify([own.projects, own.deleted]);
-  if (news) return changeProjects(ctx, (all) => all, drives);
-  carryAll(file, drives, ctx);
-  return file.projects;
+  return news ? (await editProjects(ctx, (now) => gathered(now, drives, ctx))).projects : file.projects;
+}
+
+/** Brings every connected drive that a project lives on to what is known: one that was away when it changed. */
+export async function carryProjects(ctx: Context): Promise<void> {
+  const drives = await listDrives(ctx);
+  await gatherProjects(ctx, drives);
+  carryAll(gathered(readProjects(ctx), drives, ctx), drives, ctx);
 }
 
 /**
@@ -207,7 +212,10 @@ function carried(drives: readonly DriveInfo[], ctx: Context): ProjectsFile[] {
   return drives.flatMap((drive) => {
     if (drive.drive_uuid === null) return [];
     try {
-      return carriedProjects(drive.mount_path, ctx) ?? [];
+      const file = carriedProjects(drive.mount_path, ctx);
+      // A drive speaks for what lives on it, and for nothing else.
+      const own = ({ group_id }: { group_id: string }): boolean => group_id === drive.group_id;
+      return file ? { ...file, projects: file.projects.filter((project) => partsOf(project).some(own)) } : [];
     } catch (error) {
       ctx.emit({ kind: 'warning', message: unusable(drive, error) });
       return [];
@@ -220,7 +228,7 @@ function carry(drive: DriveInfo, group: Group, file: ProjectsFile, ctx: Context)
   try {
     const there = carriedProjects(drive.mount_path, ctx);
     if (there === null && projects.length === 0) return;
-    carryProjects(drive.mount_path, { projects, deleted: file.deleted });
+    writeCarried(drive.mount_path, { projects, deleted: file.deleted });
   } catch (error) {
     ctx.emit({ kind: 'warning', message: unusable(drive, error) });
   }

@@ -7,7 +7,6 @@ import { randomUUID } from 'node:crypto';
 import type { Context } from '../shared/context.ts';
 import { messageOf, type Problem } from '../shared/errors.ts';
 import { isInside } from '../shared/paths.ts';
-import { gatherProjects } from './catalog.ts';
 import {
   completeOperation,
   listOperations,
@@ -50,8 +49,6 @@ export interface Work<R extends Outcome> {
  */
 export async function runParts<R extends Outcome>(targets: readonly Target[], work: Work<R>, ctx: Context): Promise<R> {
   const [first, ...others] = targets as [Target, ...Target[]];
-  // The drives carry their projects: those that were away when one changed get to know of it now.
-  if (first.project !== null) await gatherProjects(ctx);
   if (others.length === 0) return work.run(first, work.operation === undefined ? {} : { operation: work.operation });
   const uuid = work.operation ?? randomUUID();
   const start_time = ctx.now().toISOString();

@@ -248,7 +248,7 @@ function openLines(parts: readonly OpenPart[], paint: Paint): string {
 
 // --- command ---
 
-const PROJECT = { name: 'project', description: 'id, unique start of an id, or name', complete: 'target' } as const;
+const PROJECT = { name: 'project', description: 'id, unique start of an id, or name', complete: 'project' } as const;
 const PLACE = [
   { flags: '--path <folder>', description: "folder, from the drives' root or in full", complete: 'path' },
   {

@@ -170,7 +170,7 @@ export const command = defineCommand({
     project: {
       summary: 'files, copies, last sync and verify, conflicts, and whether the card may be formatted',
       examples: ['tandem report project Wedding', 'tandem report project Wedding --json'],
-      args: [{ name: 'project', description: 'id, unique start of an id, or name', complete: 'target' }],
+      args: [{ name: 'project', description: 'id, unique start of an id, or name', complete: 'project' }],
       run: async ({ args }, ctx) => reportOutput(await reportProject(args['project'], ctx)),
     },
   },

@@ -23,6 +23,7 @@ import {
 import { formatBytes, formatDuration, formatRate, parseDuration, parseSize, plural } from '../shared/format.ts';
 import { displayPath, relPath } from '../shared/paths.ts';
 import { choiceOf, lockFlags, lockOptions, measured, targetOptions, wholeNumber } from '../shared/run-options.ts';
+import { carryProjects } from './catalog.ts';
 import { getGroup, listGroups } from './groups.ts';
 import { assertGuards } from './guards.ts';
 import { getOperation, listOperations, type Operation, setControl } from './history.ts';
@@ -146,11 +147,12 @@ export function readPlan(file: string): Plan {
 // --- internal ---
 
 /** @param flagsFor the flags of a run on this target. */
-function syncTargets(
+async function syncTargets(
   targets: readonly Target[],
   flagsFor: (target: Target) => RunFlags,
   ctx: Context,
 ): Promise<SyncResult> {
+  if (targets.some(({ project }) => project !== null)) await carryProjects(ctx);
   const operation = targets[0] && flagsFor(targets[0]).operation;
   const run = (target: Target, part: { operation?: string; parent?: number }): Promise<SyncResult> => {
     const { operation: _whole, ...flags } = flagsFor(target);

@@ -7,7 +7,7 @@
  * hold `$(…)`, so names are offered only when they are plain; the others are offered by id.
  */
 import { flagsOf, GLOBAL_OPTIONS, splitGlobals, takesValue } from './cli.ts';
-import { createContext } from './context.ts';
+import { type Context, createContext } from './context.ts';
 import { TandemError } from './errors.ts';
 import { type Command, type Completion, defineCommand, type OptionSpec, type Verb } from './feature.ts';
 import { displayPath } from './paths.ts';
@@ -134,31 +134,45 @@ function optionCandidates(options: readonly OptionSpec[]): Candidate[] {
   return options.map((spec) => ({ value: flagsOf(spec).at(-1) ?? '', description: spec.description }));
 }
 
-/** Where the names of a kind come from: a verb that lists them, and the fields that name a row. */
-const LISTS: Readonly<Record<Exclude<Completion, 'path'>, { feature: string; name: string; id: string }>> = {
-  group: { feature: 'groups', name: 'name', id: 'id' },
-  target: { feature: 'groups', name: 'name', id: 'id' },
-  drive: { feature: 'detect', name: 'label', id: 'mount_path' },
-  operation: { feature: 'history', name: 'id', id: 'uuid' },
+interface List {
+  feature: string;
+  name: string;
+  id: string;
+}
+
+const GROUPS: List = { feature: 'groups', name: 'name', id: 'id' };
+const PROJECTS: List = { feature: 'projects', name: 'name', id: 'id' };
+
+/** Where the names of a kind come from: verbs that list them, and the fields that name a row. */
+const LISTS: Readonly<Record<Exclude<Completion, 'path'>, readonly List[]>> = {
+  group: [GROUPS],
+  project: [PROJECTS],
+  target: [GROUPS, PROJECTS],
+  drive: [{ feature: 'detect', name: 'label', id: 'mount_path' }],
+  operation: [{ feature: 'history', name: 'id', id: 'uuid' }],
 };
 
 const PLAIN = /^[\p{L}\p{N}_/@.][\p{L}\p{N}_/@.+-]*$/u;
 
 async function namesOf(kind: Exclude<Completion, 'path'>, load: Load): Promise<Candidate[]> {
-  const { feature, name, id } = LISTS[kind];
-  const list = (await load(feature)).verbs['list'];
   const ctx = createContext();
   try {
-    const output = await list?.run({ args: {}, options: {} }, ctx, () => {});
-    const rows = Array.isArray(output?.json) ? (output.json as Record<string, unknown>[]) : [];
-    return rows.flatMap((row) => {
-      const value = [row[name], row[id]].map(String).find((text) => PLAIN.test(text));
-      const description = String(row[value === String(row[name]) ? 'description' : name] ?? '');
-      return value === undefined ? [] : [{ value, description }];
-    });
+    const found: Candidate[] = [];
+    for (const list of LISTS[kind]) found.push(...(await namesIn(list, load, ctx)));
+    return found;
   } finally {
     await ctx.close();
   }
+}
+
+async function namesIn({ feature, name, id }: List, load: Load, ctx: Context): Promise<Candidate[]> {
+  const output = await (await load(feature)).verbs['list']?.run({ args: {}, options: {} }, ctx, () => {});
+  const rows = Array.isArray(output?.json) ? (output.json as Record<string, unknown>[]) : [];
+  return rows.flatMap((row) => {
+    const value = [row[name], row[id]].map(String).find((text) => PLAIN.test(text));
+    const description = String(row[value === String(row[name]) ? 'description' : name] ?? '');
+    return value === undefined ? [] : [{ value, description }];
+  });
 }
 
 function lineOf({ value, description }: Candidate): string {

@@ -41,7 +41,7 @@ export interface PanelAction<T> {
   command(row: T): string[];
 }
 
-export type Completion = 'group' | 'drive' | 'operation' | 'target' | 'path';
+export type Completion = 'group' | 'project' | 'drive' | 'operation' | 'target' | 'path';
 
 export interface ArgumentSpec {
   name: string;

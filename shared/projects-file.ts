@@ -109,7 +109,7 @@ export function carriedProjects(root: string, ctx: Context): ProjectsFile | null
 }
 
 /** Writes what a drive is to carry, unless it carries exactly that. */
-export function carryProjects(root: string, file: ProjectsFile): void {
+export function writeCarried(root: string, file: ProjectsFile): void {
   const { deleted } = file;
   const projects = file.projects.map(inOrder);
   const text = `${JSON.stringify({ version: 1, projects, deleted }, null, 1)}\n`;

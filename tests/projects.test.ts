@@ -346,11 +346,16 @@ test('projects travel with their drives: found on another computer, the later ch
     back();
     assert.is(carriedBy(at('footage', 'backup')).projects.length, 1, 'the drive was away');
     assert.equal(await listProjects(ctx), []);
+    assert.is(carriedBy(at('footage', 'backup')).projects.length, 1, 'a list only reads the drives');
+    await createProject({ name: 'Next', path: 'Next', group: 'Footage' }, ctx);
     assert.equal(
       carriedBy(at('footage', 'backup')).deleted.map(({ id }) => id),
       [project.id],
     );
-    assert.equal(await listProjects(other.ctx), []);
+    assert.equal(
+      (await listProjects(other.ctx)).map(({ name }) => name),
+      ['Next'],
+    );
   }));
 
 test('merging states of projects: the order of the files does not matter, and twice is once', () => {
