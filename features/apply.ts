@@ -107,6 +107,7 @@ class Run {
       this.pool,
       () => this.counts(),
       ctx,
+      options,
     );
     this.linkTargets = new Set(task.plan.actions.flatMap(({ link_to }) => link_to ?? []));
     this.statistics = task.statistics;

@@ -5,8 +5,10 @@
 import type { Context } from '../shared/context.ts';
 import type { Progress } from '../shared/events.ts';
 import { RateMeter } from '../shared/meter.ts';
+import { type BandwidthOptions, rateAt } from '../shared/throttle.ts';
 import { CANCEL, PAUSE, RUN, STOP, type WorkerPool } from '../shared/workers.ts';
-import { type Control, reportProgress } from './history.ts';
+import type { Control } from './history.ts';
+import { reportProgress } from './steering.ts';
 
 /** What the run itself knows of its progress. */
 export type Counts = Omit<Progress, 'bytes_done' | 'rate' | 'eta' | 'current' | 'paused'>;
@@ -20,6 +22,9 @@ export class RunControl {
   /** What comparing had read before the first copy. */
   private readonly readBefore: number;
   private wish: Control = '';
+  /** Set from outside; null: the options hold. */
+  private limit: number | null = null;
+  private readonly bandwidth: BandwidthOptions | null;
   private timer: NodeJS.Timeout | undefined;
   private reporting = false;
 
@@ -28,7 +33,9 @@ export class RunControl {
     pool: WorkerPool,
     counts: () => Counts,
     ctx: Context,
+    bandwidth: BandwidthOptions | null = null,
   ) {
+    this.bandwidth = bandwidth;
     this.run = run;
     this.pool = pool;
     this.counts = counts;
@@ -61,6 +68,8 @@ export class RunControl {
 
   private readonly setState = (): void => {
     this.pool.setState(this.stopped ? STOP : this.cancelled ? CANCEL : this.wish === 'pause' ? PAUSE : RUN);
+    const byOptions = this.bandwidth === null ? 0 : rateAt(this.bandwidth, this.ctx.now());
+    this.pool.setRate(this.limit === null ? byOptions : this.limit * 1_000_000);
   };
 
   private async report(): Promise<void> {
@@ -70,7 +79,9 @@ export class RunControl {
     try {
       const progress = this.progress();
       this.ctx.emit({ kind: 'progress', operation_id: operation, target, progress });
-      this.wish = await reportProgress(operationId, progress, this.ctx);
+      const { control, bandwidth_limit } = await reportProgress(operationId, progress, this.ctx);
+      this.wish = control;
+      this.limit = bandwidth_limit;
       this.setState();
     } catch (error) {
       this.ctx.emit({ kind: 'warning', message: `The progress could not be recorded: ${String(error)}` });

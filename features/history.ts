@@ -144,15 +144,6 @@ export async function startOperation(start: OperationStart, ctx: Context): Promi
   return lastId;
 }
 
-/** Publishes progress and brings back what other processes ask for. */
-export async function reportProgress(id: number, progress: Progress, ctx: Context): Promise<Control> {
-  const db = await ctx.db();
-  const sql = 'UPDATE sync_operations SET progress = ? WHERE id = ? RETURNING control';
-  const row = await db.get<{ control: Control }>(sql, [JSON.stringify(progress), id]);
-  if (!row) throw unknownOperation(String(id));
-  return row.control;
-}
-
 /**
  * Ends an operation, then drops the per-file actions of operations that are beyond both limits of the settings
  * (`history.keep_operations`, `history.keep_days`). The operations themselves stay.
@@ -180,28 +171,6 @@ export async function recordActions(id: number, firstSeq: number, actions: reado
   const sql = `INSERT INTO operation_files (operation_id, seq, path, action, size, status, message)
     SELECT ?1, ${fieldsOf(6)} FROM jsonb_each(?2)`;
   await db.transaction(() => writePacked(db, sql, [id], rows));
-}
-
-/**
- * Asks a running operation to pause, go on, cancel or stop at once. After `cancel` only `stop` is taken.
- * @throws TandemError `invalid` when it is not running, or is already being cancelled.
- */
-export async function setControl(operation: Operation, control: Control, ctx: Context): Promise<void> {
-  await markInterrupted(ctx);
-  const db = await ctx.db();
-  const { changes } = await db.transaction(() =>
-    db.run(
-      `UPDATE sync_operations SET control = ?1 WHERE (id = ?2 OR parent_id = ?2) AND status = 'running'
-        AND NOT (control = 'stop' AND ?1 <> 'stop') AND NOT (control = 'cancel' AND ?1 NOT IN ('cancel', 'stop'))`,
-      [control, operation.id],
-    ),
-  );
-  if (changes > 0) return;
-  const { id, status } = await getOperation(operation.uuid, ctx);
-  const trouble = status === 'running' ? 'is already being cancelled' : `is not running: its status is ${status}`;
-  throw new TandemError('invalid', `Operation ${id} ${trouble}.`, {
-    hint: '`tandem history list --status running` shows what is running.',
-  });
 }
 
 /** Running rows whose process is provably gone become `failed` with the reason `interrupted`. Returns how many. */
@@ -387,7 +356,7 @@ function parsed<T>(json: string | null): T | undefined {
   }
 }
 
-function unknownOperation(query: string): TandemError {
+export function unknownOperation(query: string): TandemError {
   return new TandemError('not_found', `No operation is called '${displayPath(query)}'.`, {
     hint: 'Give a number or an id from `tandem history list`.',
   });

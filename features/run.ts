@@ -21,18 +21,12 @@ import { type ApplyTask, applyPlan } from './apply.ts';
 import { listBrought } from './brought.ts';
 import type { Group } from './groups.ts';
 import { acknowledgeForced, filterText } from './guards.ts';
-import {
-  completeOperation,
-  ensurePair,
-  findPair,
-  type OperationStart,
-  reportProgress,
-  startOperation,
-} from './history.ts';
+import { completeOperation, ensurePair, findPair, type OperationStart, startOperation } from './history.ts';
 import { type DriveSide, type Ended, pruneAfterRun, repairManifests, writeManifests } from './manifests.ts';
 import type { Plan } from './plan.ts';
 import type { Action } from './reconcile.ts';
 import { type OpenPair, openPair, reversedPair, type SyncOptions, syncOptions, workerCount } from './session.ts';
+import { reportProgress } from './steering.ts';
 import { type Target, targetName } from './targets.ts';
 import { arrive, arriveHome, depart, type Journey } from './travel.ts';
 
@@ -414,7 +408,7 @@ function watchControl(
       paused: false,
     };
     ctx.emit({ kind: 'progress', operation_id: names.operation, target: names.target, progress });
-    const control = await reportProgress(id, progress, ctx);
+    const { control } = await reportProgress(id, progress, ctx);
     if (control === 'cancel' || control === 'stop') cancel.abort();
   };
   const timer = setInterval(() => void report().catch(() => {}), 250);

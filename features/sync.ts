@@ -26,7 +26,7 @@ import { choiceOf, lockFlags, lockOptions, measured, targetOptions, wholeNumber 
 import { carryProjects } from './catalog.ts';
 import { getGroup, listGroups } from './groups.ts';
 import { assertGuards } from './guards.ts';
-import { getOperation, listOperations, type Operation, setControl } from './history.ts';
+import { listOperations, type Operation } from './history.ts';
 import { makeRoom } from './manifests.ts';
 import { lastOf, runParts } from './parts.ts';
 import { makePlan, type Plan, withoutPaths } from './plan.ts';
@@ -36,6 +36,7 @@ import { exitCodeOf, type RunFlags, runLocked, type SyncResult, syncSums } from 
 import { planProblem } from './saved.ts';
 import { openPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
 import { settleByPolicy } from './settle.ts';
+import { megabytesOf, steeringVerbs } from './steering.ts';
 import { type Target, targetName, targetOf, targetsOf } from './targets.ts';
 import { lookAhead } from './travel.ts';
 
@@ -302,6 +303,11 @@ const runOptions: Verb['options'] = [
     parse: (text) => wholeNumber(text, '--parallel', 1, 16),
   },
   {
+    flags: '--bwlimit <mb>',
+    description: 'megabytes per second, 0.1 to 1000; 0 for none',
+    parse: (text) => megabytesOf(text, '--bwlimit'),
+  },
+  {
     flags: '--include <pattern>',
     description: 'bring back what an exclude leaves out (gitignore syntax)',
     repeat: true,
@@ -355,6 +361,11 @@ function flagsOf(values: Values, { group }: Target): RunFlags {
     options.enable_parallel_copy = values['parallel'] > 1;
     options.max_parallel_files = values['parallel'] as number;
   }
+  if (values['bwlimit'] !== undefined) {
+    const megabytes = values['bwlimit'] as number;
+    Object.assign(options, { enable_bandwidth_limit: megabytes > 0, bandwidth_timetable: null });
+    if (megabytes > 0) options.bandwidth_limit_mbps = megabytes;
+  }
   const flags: RunFlags = { options, ...lockFlags(values) };
   if (values['operationId'] !== undefined) flags.operation = uuidOf(values['operationId'] as string);
   return flags;
@@ -368,20 +379,6 @@ function namesOf(args: Values, options: Values, ctx: Context): string[] {
     hint: 'Name groups or projects, or give --all for every group; `tandem groups list` and `tandem projects list` show them.',
   });
 }
-
-const control = (summary: string, value: Operation['control'], done: string): Verb => ({
-  summary,
-  examples: [`tandem sync ${value === '' ? 'resume' : value} 3f2a`],
-  args: [{ name: 'operation', description: 'number or id of a running operation', complete: 'operation' }],
-  run: async ({ args }, ctx) => {
-    const operation = await getOperation(args['operation'] as string, ctx);
-    await setControl(operation, value, ctx);
-    return {
-      json: { operation_id: operation.uuid, control: value },
-      text: () => `${done}: ${operation.uuid.slice(0, 8)} (${displayPath(operation.target_name)})`,
-    };
-  },
-});
 
 export const command = defineCommand({
   name: 'sync',
@@ -477,9 +474,7 @@ export const command = defineCommand({
         };
       },
     },
-    cancel: control('stop a running sync; files in flight are finished', 'cancel', 'Cancelling'),
-    pause: control('hold a running sync', 'pause', 'Paused'),
-    resume: control('let a paused sync go on', '', 'Resumed'),
+    ...steeringVerbs,
   },
 });
 

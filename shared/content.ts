@@ -16,6 +16,8 @@ export interface Control {
   cancel(): boolean;
   moved(bytes: number): void;
   holding(path: string): void;
+  /** Waits until some of these bytes may be written; returns how many. */
+  allowed(wanted: number): number;
   /** Two checksums of one content, where the hashers take two. */
   paired?(checksum: string, also: string): void;
 }
@@ -46,6 +48,7 @@ export class Content {
         if (read === 0 || bytes === size || bytes > size) break;
       }
       const content = this.buffer.subarray(0, bytes);
+      for (let left = bytes; left > 0; ) left -= this.control.allowed(left);
       writeFully(target, content);
       this.control.moved(bytes);
       if (!this.newHasher.single) return { checksum: this.newHasher.once(content), bytes };
@@ -89,7 +92,7 @@ export class Content {
     let at = from;
     while (at < end) {
       if (this.control.stop()) return null;
-      const read = readSync(source, this.buffer, 0, Math.min(CHUNK, end - at), at);
+      const read = readSync(source, this.buffer, 0, this.control.allowed(Math.min(CHUNK, end - at)), at);
       if (read === 0) break;
       const content = this.buffer.subarray(0, read);
       hasher.update(content);

@@ -8,6 +8,7 @@ import { PACKAGE_CONFIG } from './config.ts';
 import { TandemError } from './errors.ts';
 import { closest, parseDuration, parseSize } from './format.ts';
 import { displayPath } from './paths.ts';
+import { parseTimetable, readMegabytes } from './throttle.ts';
 
 export interface GroupOptions {
   incremental: boolean;
@@ -39,6 +40,11 @@ export interface GroupOptions {
     /** Percent of the drive. */
     max_share: number;
   };
+  enable_bandwidth_limit: boolean;
+  /** Megabytes (1,000,000 bytes) per second. */
+  bandwidth_limit_mbps: number;
+  /** `08:00-18:00 10, otherwise off`; null: always the same. */
+  bandwidth_timetable: string | null;
   enable_parallel_copy: boolean;
   max_parallel_files: number | 'auto';
 }
@@ -258,6 +264,21 @@ export const OPTIONS: Readonly<Record<string, OptionSpec>> = {
       return percent >= 1 && percent <= 100 ? percent : undefined;
     },
   },
+  enable_bandwidth_limit: flag(false),
+  bandwidth_limit_mbps: {
+    fallback: 10,
+    takes: 'a number of megabytes per second from 0.1 to 1000',
+    read: (value) => readMegabytes(String(value)),
+  },
+  bandwidth_timetable: {
+    fallback: null,
+    takes: 'a timetable, for example 08:00-18:00 10, otherwise off',
+    read: (value) => {
+      if (value === null) return null;
+      const text = typeof value === 'string' ? value.trim() : '';
+      return parseTimetable(text) ? text : undefined;
+    },
+  },
   enable_parallel_copy: flag(true),
   max_parallel_files: {
     fallback: 'auto',
@@ -268,7 +289,7 @@ export const OPTIONS: Readonly<Record<string, OptionSpec>> = {
 
 /** Keys of the same table that this version refuses rather than ignores: an encrypted pair must never be copied plain. */
 const LATER =
-  /^(enable_bandwidth_limit|bandwidth_limit_mbps|bandwidth_timetable|enable_compression|compression_type|compression_level|enable_encryption|encryption_(type|key_file|password_file)|calculate_space_savings|realtime(\.(debounce_seconds|full_scan_every))?)$/;
+  /^(enable_compression|compression_type|compression_level|enable_encryption|encryption_(type|key_file|password_file)|calculate_space_savings|realtime(\.(debounce_seconds|full_scan_every))?)$/;
 
 export interface Preset {
   values: Record<string, unknown>;
@@ -279,8 +300,13 @@ export const PRESETS: Readonly<Record<string, Preset>> = {
   ssd: { values: { enable_parallel_copy: true, max_parallel_files: 8, incremental: true }, later: [] },
   hdd: { values: { enable_parallel_copy: false, incremental: true }, later: ['enable_compression=false'] },
   nas: {
-    values: { enable_parallel_copy: true, max_parallel_files: 4 },
-    later: ['enable_bandwidth_limit=true', 'bandwidth_limit_mbps=10', 'enable_compression=true'],
+    values: {
+      enable_parallel_copy: true,
+      max_parallel_files: 4,
+      enable_bandwidth_limit: true,
+      bandwidth_limit_mbps: 10,
+    },
+    later: ['enable_compression=true'],
   },
   editing: { values: { incremental: true }, later: ['realtime.debounce_seconds=0.3', 'enable_compression=false'] },
   archive: {

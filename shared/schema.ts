@@ -148,6 +148,10 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
       mhl_checksum TEXT NOT NULL
     ) WITHOUT ROWID`,
   ],
+  [
+    // What another process set for a running operation, in MB per second; 0: without limit, null: as the options say.
+    'ALTER TABLE sync_operations ADD COLUMN bandwidth_limit REAL',
+  ],
 ];
 
 // --- internal ---

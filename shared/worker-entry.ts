@@ -5,7 +5,9 @@ import { type Digest, hashersFor } from './digests.ts';
 import { errnoOf, messageOf } from './errors.ts';
 import { type Algorithm, type HasherFactory, hasherFactory, pairedFactory } from './hash.ts';
 import { ScrubTransfer } from './scrub.ts';
+import { TokenBucket } from './throttle.ts';
 import {
+  BUCKET_AT,
   CANCEL,
   isText,
   PAUSE,
@@ -22,6 +24,7 @@ import {
 const data = workerData as WorkerData;
 const state = new Int32Array(data.shared, 0, 1);
 const bytes = new BigInt64Array(data.shared, 8, 1);
+const bucket = new TokenBucket(data.shared, BUCKET_AT);
 let told = 0;
 /** Checksums of one content, two and two, that go with the next answer. */
 const pairs: string[] = [];
@@ -39,6 +42,14 @@ function current(): number {
 const control: Control = {
   stop: () => current() === STOP,
   cancel: () => current() >= CANCEL,
+  allowed: (wanted) =>
+    bucket.take(wanted, (milliseconds) => {
+      const now = current();
+      if (now === STOP) return false;
+      // Woken early by a change of the state.
+      Atomics.wait(state, 0, now, milliseconds);
+      return true;
+    }),
   moved: (count) => void Atomics.add(bytes, 0, BigInt(count)),
   holding: (path) => {
     const now = Date.now();

@@ -7,6 +7,7 @@ import type { Digest } from './digests.ts';
 import type { Algorithm } from './hash.ts';
 import type { ScrubTransfer } from './scrub.ts';
 import type { TransferSession } from './tasks.ts';
+import { BUCKET_BYTES, TokenBucket } from './throttle.ts';
 
 /** The methods of ScrubTransfer that a task can name, with their own parameters and results. */
 export type TaskName =
@@ -32,9 +33,11 @@ export type TaskName =
 
 /** What a thread has from its start. */
 export interface WorkerData {
-  /** Int32[0]: a RunState; BigInt64 at byte 8: bytes moved. */
+  /** Int32[0]: a RunState; BigInt64 at byte 8: bytes moved; from BUCKET_AT on the token bucket. */
   shared: SharedArrayBuffer;
 }
+
+export const BUCKET_AT = 16;
 
 /** What all tasks of a run work on. */
 export interface WorkerSession {
@@ -88,6 +91,7 @@ export class WorkerPool {
   private readonly waiting: Pending[] = [];
   private readonly state: Int32Array;
   private readonly bytes: BigInt64Array;
+  private readonly bucket: TokenBucket;
   private nextId = 1;
   private nextSlot = 1;
   private closed = false;
@@ -95,11 +99,12 @@ export class WorkerPool {
 
   /** Takes tasks once it is told what they work on, by `open`. */
   constructor(size: number) {
-    const shared = new SharedArrayBuffer(16);
+    const shared = new SharedArrayBuffer(BUCKET_AT + BUCKET_BYTES);
     this.data = { shared };
     this.size = size;
     this.state = new Int32Array(shared, 0, 1);
     this.bytes = new BigInt64Array(shared, 8, 1);
+    this.bucket = new TokenBucket(shared, BUCKET_AT);
   }
 
   open(session: WorkerSession): void {
@@ -143,6 +148,13 @@ export class WorkerPool {
 
   setState(state: RunState): void {
     Atomics.store(this.state, 0, state);
+    Atomics.notify(this.state, 0);
+  }
+
+  /** Bytes per second that all workers together may write; 0: without limit. */
+  setRate(bytesPerSecond: number): void {
+    if (this.bucket.rate === Math.round(bytesPerSecond)) return;
+    this.bucket.setRate(bytesPerSecond);
     Atomics.notify(this.state, 0);
   }
 

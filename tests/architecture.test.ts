@@ -45,7 +45,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
     'waiting',
   ],
   bulk: ['reconcile'],
-  control: ['history'],
+  steering: ['history'],
+  control: ['history', 'steering'],
   arrange: ['history', 'reconcile', 'session'],
   apply: ['arrange', 'bulk', 'control', 'history', 'plan', 'reconcile', 'session', 'record'],
   run: [
@@ -57,6 +58,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
     'session',
     'plan',
     'apply',
+    'steering',
     'targets',
     'travel',
     'manifests',
@@ -74,6 +76,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
     'guards',
     'catalog',
     'parts',
+    'steering',
     'targets',
     'history',
     'encrypt',
@@ -139,6 +142,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
 
 /** Steps of other features, and what `groups` stands on: without a command of their own. */
 const WITHOUT_COMMAND = [
+  'steering',
   'catalog',
   'orphans',
   'targets',

@@ -15,7 +15,8 @@ import {
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { getOperation, listOperations, setControl } from '../features/history.ts';
+import { getOperation, listOperations } from '../features/history.ts';
+import { setControl } from '../features/steering.ts';
 import { thisProcess } from '../shared/machine.ts';
 import { REPOSITORY, type Sandbox } from './helpers/cli.ts';
 import { age, edit, type TestPair, versionsOf, withPair } from './helpers/pair.ts';

@@ -927,7 +927,10 @@ test('presets set what this version has and say what comes later', () =>
     const expected = {
       ssd: [{ enable_parallel_copy: true, max_parallel_files: 8, incremental: true }, 0],
       hdd: [{ enable_parallel_copy: false, incremental: true }, 1],
-      nas: [{ enable_parallel_copy: true, max_parallel_files: 4 }, 3],
+      nas: [
+        { enable_parallel_copy: true, max_parallel_files: 4, enable_bandwidth_limit: true, bandwidth_limit_mbps: 10 },
+        1,
+      ],
       editing: [{ incremental: true }, 2],
       archive: [{ incremental: false }, 3],
     };
@@ -961,6 +964,9 @@ test('the defaults are those of the option table', () => {
       size_mismatch: 'ask',
       new_backup: 'ask',
     },
+    enable_bandwidth_limit: false,
+    bandwidth_limit_mbps: 10,
+    bandwidth_timetable: null,
     enable_parallel_copy: true,
     max_parallel_files: 'auto',
   });

@@ -17,6 +17,7 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as history from '../features/history.ts';
+import * as steering from '../features/steering.ts';
 import { type Context, type ContextOptions, createContext } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
 import type { Paint } from '../shared/feature.ts';
@@ -69,6 +70,7 @@ async function failure(work: Promise<unknown> | (() => Promise<unknown>)): Promi
 function child(dir: string, code: string): ChildProcess {
   const file = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
   const program = `import * as history from ${file('../features/history.ts')};
+    import * as steering from ${file('../features/steering.ts')};
     import { createContext } from ${file('../shared/context.ts')};
     const ctx = createContext({ configDir: ${JSON.stringify(join(dir, 'config'))}, dataDir: ${JSON.stringify(join(dir, 'data'))} });
     const say = (text) => process.stdout.write(text + '\\n');
@@ -265,18 +267,18 @@ const progress = {
 operations('progress is seen and control flags arrive', () =>
   withData(async (ctx) => {
     const id = await history.startOperation(start(), ctx);
-    const report = (): Promise<history.Control> =>
-      history.reportProgress(id, { ...progress, current: [...progress.current] }, ctx);
+    const report = async (): Promise<history.Control> =>
+      (await steering.reportProgress(id, { ...progress, current: [...progress.current] }, ctx)).control;
     assert.is(await report(), '');
     const seen = await history.getOperation(String(id), ctx);
     assert.is(seen.progress?.files_done, 3);
     assert.equal(seen.progress?.current, progress.current);
     for (const control of ['pause', '', 'pause', 'cancel', 'cancel', 'stop'] as const) {
-      await history.setControl(seen, control, ctx);
+      await steering.setControl(seen, control, ctx);
       assert.is(await report(), control);
     }
     for (const control of ['', 'pause', 'cancel'] as const) {
-      const error = await failure(history.setControl(seen, control, ctx));
+      const error = await failure(steering.setControl(seen, control, ctx));
       assert.is(error.code, 'invalid');
       assert.match(error.message, 'already being cancelled');
     }
@@ -285,17 +287,17 @@ operations('progress is seen and control flags arrive', () =>
     const ended = await history.getOperation(String(id), ctx);
     assert.is(ended.progress, null);
     assert.is(ended.control, '');
-    const refused = await failure(history.setControl(ended, 'pause', ctx));
+    const refused = await failure(steering.setControl(ended, 'pause', ctx));
     assert.is(refused.code, 'invalid');
     assert.match(refused.message, 'its status is cancelled');
-    assert.is((await failure(history.reportProgress(id + 1, { ...progress, current: [] }, ctx))).code, 'not_found');
+    assert.is((await failure(steering.reportProgress(id + 1, { ...progress, current: [] }, ctx))).code, 'not_found');
   }),
 );
 
 operations('a killed process is found out, a living one is left alone', () =>
   withData(async (ctx, dir) => {
     const code = `const id = await history.startSyncOperation('g', 'sync', ctx);
-      await history.reportProgress(id, ${JSON.stringify(progress)}, ctx);
+      await steering.reportProgress(id, ${JSON.stringify(progress)}, ctx);
       say(String(id)); setInterval(() => {}, 1000);`;
     const victim = child(dir, code);
     try {
@@ -305,7 +307,7 @@ operations('a killed process is found out, a living one is left alone', () =>
       assert.is(alive.status, 'running');
       victim.kill('SIGKILL');
       await once(victim, 'exit');
-      assert.is((await failure(history.setControl(alive, 'cancel', ctx))).code, 'invalid');
+      assert.is((await failure(steering.setControl(alive, 'cancel', ctx))).code, 'invalid');
       const dead = await history.getOperation(id, ctx);
       assert.is(dead.status, 'failed');
       assert.is(dead.reason, 'interrupted');

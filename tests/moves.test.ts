@@ -793,7 +793,7 @@ test('what is done to the names between plan and rename stops that rename alone'
       },
       'sha256',
       {} as HasherFactory,
-      { stop: () => false, cancel: () => false, moved: () => {}, holding: () => {} },
+      { stop: () => false, cancel: () => false, moved: () => {}, holding: () => {}, allowed: (wanted) => wanted },
     );
     const items = actions.map(({ path, from = '', entry: kind, master, backup }, seq) => {
       return { seq, path, from, kind, masterFacts: master ?? '', backupFacts: backup ?? '', respelled: false };

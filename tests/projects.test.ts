@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { listConflicts, resolveConflicts } from '../features/conflicts.ts';
 import { findDrive, listDrives } from '../features/detect.ts';
 import { getGroup, listGroups, setGroupOptions } from '../features/groups.ts';
-import { getOperation, listOperations, partsOfOperation, setControl } from '../features/history.ts';
+import { getOperation, listOperations, partsOfOperation } from '../features/history.ts';
 import { projectChecks } from '../features/orphans.ts';
 import {
   createGroupForProject,
@@ -22,6 +22,7 @@ import {
 } from '../features/projects.ts';
 import { reportProject } from '../features/report.ts';
 import { listVersions, planRestore, restoreFromBackup, undoOperation } from '../features/restore.ts';
+import { setControl } from '../features/steering.ts';
 import { applySavedPlan, planSync, readPlan, syncToBackup } from '../features/sync.ts';
 import { optionSources, targetsOf } from '../features/targets.ts';
 import { verifyFiles } from '../features/verify.ts';

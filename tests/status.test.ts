@@ -256,7 +256,8 @@ async function otherProcess(box: Sandbox): Promise<ChildProcess> {
   };
   const code = `
     const { createContext } = await import('./shared/context.ts');
-    const { startOperation, reportProgress } = await import('./features/history.ts');
+    const { startOperation } = await import('./features/history.ts');
+    const { reportProgress } = await import('./features/steering.ts');
     const ctx = createContext(${JSON.stringify({ configDir: box.config, dataDir: box.data })});
     const id = await startOperation(${JSON.stringify(start)}, ctx);
     await reportProgress(id, ${JSON.stringify(progress)}, ctx);

@@ -37,7 +37,13 @@ function wrapWorkers(): void {
   pool['open'] = function (this: WorkerPool, { transfer, algorithm, junk }: WorkerSession) {
     const begin = async (): Promise<void> => {
       const newHasher = algorithm === 'sha256' ? await hasher : await hasherFactory(algorithm);
-      const control = { stop: () => false, cancel: () => false, moved: () => {}, holding: () => {} };
+      const control = {
+        stop: () => false,
+        cancel: () => false,
+        moved: () => {},
+        holding: () => {},
+        allowed: (wanted: number) => wanted,
+      };
       pools.set(this, { transfer: new ScrubTransfer(transfer, algorithm, newHasher, control), junk: new Set(junk) });
     };
     opening.set(this, begin());
