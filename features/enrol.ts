@@ -11,9 +11,10 @@ import { isoTime } from '../shared/fields.ts';
 import { FolderCache } from '../shared/folders.ts';
 import { checkName, foldText, quote } from '../shared/named.ts';
 import { optionChange } from '../shared/options.ts';
-import { displayPath } from '../shared/paths.ts';
+import { baseName, displayPath, parentOf, type RelPath } from '../shared/paths.ts';
 import { laterThan } from '../shared/projects-file.ts';
 import { closeDriveRoot, openDriveRoot } from '../shared/store.ts';
+import { type Dir, mkdirAt } from '../shared/syscalls.ts';
 import {
   changeProjects,
   checkHomes,
@@ -265,12 +266,24 @@ function makeFolders(project: Project, drives: readonly DriveInfo[], ctx: Contex
     if (!master || master.read_only || isOnDrive(master, subpath)) return [];
     const root = openDriveRoot(master.mount_path, master.label);
     try {
-      const folders = new FolderCache(root.dir);
-      folders.make(subpath);
-      folders.clear();
+      makeAll(root.dir, subpath);
     } finally {
       closeDriveRoot(root);
     }
     return [join(master.mount_path, subpath)];
   });
+}
+
+/** Unlike the folders of tandem's own, others may look into these. */
+function makeAll(root: Dir, subpath: RelPath): void {
+  const folders = new FolderCache(root);
+  const parts = subpath.split('/');
+  try {
+    for (let count = 1; count <= parts.length; count += 1) {
+      const path = parts.slice(0, count).join('/');
+      if (!folders.exists(path)) mkdirAt(folders.open(parentOf(path)), baseName(path), 0o777);
+    }
+  } finally {
+    folders.clear();
+  }
 }

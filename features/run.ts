@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Context } from '../shared/context.ts';
-import { EXIT, type ExitCode, explain, messageOf, TandemError } from '../shared/errors.ts';
+import { EXIT, type ExitCode, errnoOf, explain, messageOf, TandemError } from '../shared/errors.ts';
 import type { Progress } from '../shared/events.ts';
 import { plural } from '../shared/format.ts';
 import { type InboxEntry, removeConflicts, writeConflicts } from '../shared/inbox.ts';
@@ -25,7 +25,15 @@ import { completeOperation, ensurePair, findPair, type OperationStart, startOper
 import { type DriveSide, type Ended, pruneAfterRun, repairManifests, writeManifests } from './manifests.ts';
 import type { Plan } from './plan.ts';
 import type { Action } from './reconcile.ts';
-import { type OpenPair, openPair, reversedPair, type SyncOptions, syncOptions, workerCount } from './session.ts';
+import {
+  assertIdentity,
+  type OpenPair,
+  openPair,
+  reversedPair,
+  type SyncOptions,
+  syncOptions,
+  workerCount,
+} from './session.ts';
 import { reportProgress } from './steering.ts';
 import { type Target, targetName } from './targets.ts';
 import { arrive, arriveHome, depart, type Journey } from './travel.ts';
@@ -140,6 +148,8 @@ export async function runLocked(
     const travels = !flags.turned && pair.masterUuid !== '' && pair.backupUuid !== '';
     const journey = travels ? await arrive(pair, ctx) : null;
     return await journal(target, { pair, locks, journey }, flags, ctx, prepare, kind);
+  } catch (error) {
+    throw spoken(error, pair);
   } finally {
     for (const lock of locks) lock.release();
     await pair.close();
@@ -196,6 +206,21 @@ export function named({
 }
 
 // --- internal ---
+
+/** What the system says of a call that failed, as a sentence about the drives. */
+function spoken(error: unknown, pair: OpenPair): unknown {
+  if (error instanceof TandemError || errnoOf(error) === undefined) return error;
+  try {
+    assertIdentity(pair);
+  } catch (gone) {
+    if (gone instanceof TandemError) return gone;
+  }
+  const labels = [pair.master, pair.backup].map(({ label }) => `'${displayPath(label)}'`).join(' or ');
+  return new TandemError('failed', `A drive failed (${labels}): ${explain(error)}.`, {
+    hint: 'Check its cable and whether it is full or read-only; the next run goes on where this one stopped.',
+    cause: error,
+  });
+}
 
 const COUNTED = [
   'files_copied',
@@ -303,8 +328,9 @@ async function journal(
     return await finish(statistics, 'completed', null);
   } catch (error) {
     if (!watched.ctx.signal.aborted) {
-      await finish(statistics, 'failed', messageOf(error));
-      throw error;
+      const said = spoken(error, pair);
+      await finish(statistics, 'failed', messageOf(said));
+      throw said;
     }
     return await finish(statistics, 'cancelled', null);
   } finally {

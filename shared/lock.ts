@@ -148,7 +148,8 @@ function readLock(root: Dir, name = NAME): LockFile | 'broken' | null {
     const whole = typeof value.token === 'string' && Number.isSafeInteger(value.pid) && value.pid > 0;
     return whole ? value : 'broken';
   } catch (error) {
-    if (errnoOf(error) === 'EIO') throw error;
+    // What the drive cannot read says nothing of the lock.
+    if (errnoOf(error) !== undefined) throw error;
     return 'broken';
   }
 }
@@ -178,7 +179,11 @@ function takeAway(root: Dir, stale: LockFile | 'broken'): void {
 }
 
 function lockedError(label: string, held: LockFile | 'broken' | null): TandemError {
-  const who = held === null || held === 'broken' ? 'another process' : `process ${held.pid}`;
+  if (held === null)
+    return new TandemError('locked', `The lock of the drive '${label}' was taken away while this run held it.`, {
+      hint: 'Another program, or --break-lock of another tandem, removed it; run again when no other one writes to the drive.',
+    });
+  const who = held === 'broken' ? 'another process' : `process ${held.pid}`;
   return new TandemError('locked', `The drive '${label}' is being written by ${who}.`, {
     hint: 'Wait for it to end, give --lock-wait 60s, or see `tandem status`; --break-lock takes the lock by force.',
   });

@@ -1,5 +1,5 @@
 /** Projects: where they lie, what is refused, how they travel, and that every command works on them. */
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { suite } from 'uvu';
@@ -49,6 +49,7 @@ test('a project has exactly the fields of the reference and ours, in YAML and on
   withStudio(async ({ ctx, box, at }) => {
     const { project, made } = await createProject({ name: 'Wedding', path: 'Projects/Wedding', group: 'Footage' }, ctx);
     assert.equal(made, [at('footage', 'master', 'Projects/Wedding')]);
+    assert.is(statSync(at('footage', 'master', 'Projects')).mode & 0o777, 0o777 & ~process.umask());
     const fields = ['id', 'name', 'path', 'storage_group_id', 'description', 'created_at', 'modified', 'options'];
     for (const side of ['master', 'backup'] as const) {
       const { projects } = carriedBy(at('footage', side));
