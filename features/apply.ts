@@ -422,7 +422,7 @@ class Run {
     const failed = batch
       .filter(({ item }) => bad.has(item.seq))
       .map(({ item }) =>
-        this.fail(item.path, 'what was read back from the Backup differs from what was written', item.size),
+        this.fail(item.path, 'what was read back from the drive differs from what was written', item.size),
       );
     await this.record.note(failed);
     return batch.filter(({ item }) => !bad.has(item.seq));

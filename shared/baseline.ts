@@ -21,9 +21,11 @@ export async function findPair(masterUuid: string, backupUuid: string, ctx: Cont
 /** The pair's number; a pair that is known under another group goes over to this one. */
 export async function ensurePair(groupId: string, master: string, backup: string, ctx: Context): Promise<number> {
   const db = await ctx.db();
-  const sql = `INSERT INTO pairs (group_id, master_uuid, backup_uuid) VALUES (?, ?, ?)
+  // What the group lost on other drives is no loss of this pair.
+  const sql = `INSERT INTO pairs (group_id, master_uuid, backup_uuid, acknowledged_at) VALUES (?, ?, ?, ?)
     ON CONFLICT (master_uuid, backup_uuid) DO UPDATE SET group_id = excluded.group_id RETURNING id`;
-  const [row] = await db.transaction(() => db.all<{ id: number }>(sql, [groupId, master, backup]));
+  const values = [groupId, master, backup, ctx.now().toISOString()];
+  const [row] = await db.transaction(() => db.all<{ id: number }>(sql, values));
   return (row as { id: number }).id;
 }
 

@@ -93,4 +93,4 @@ export class BulkTransfer extends PutBack {
 }
 
 /** A drive that lies about its capacity keeps names, not bytes. */
-export const SHORT = 'the Backup holds fewer bytes than were written';
+export const SHORT = 'the drive holds fewer bytes than were written';

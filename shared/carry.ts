@@ -285,6 +285,6 @@ async function* linesOf(db: Database, pairId: number, kind: StateHeader['kind'],
 }
 
 function unwritten(root: DriveRoot, error: unknown): Problem {
-  const why = explain(error).replace('the Backup is', 'the drive is');
+  const why = explain(error);
   return { path: '.tandem/state', message: `the state of '${root.label}' could not be written: ${why}` };
 }

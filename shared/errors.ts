@@ -103,9 +103,9 @@ export interface Problem {
 export function explain(error: unknown): string {
   switch (errnoOf(error)) {
     case 'ENOSPC':
-      return 'the Backup is full (ENOSPC)';
+      return 'the drive is full (ENOSPC)';
     case 'EDQUOT':
-      return 'the quota on the Backup is used up (EDQUOT)';
+      return 'the quota on the drive is used up (EDQUOT)';
     case 'EACCES':
     case 'EPERM':
       return `permission denied (${errnoOf(error)})`;

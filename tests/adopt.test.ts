@@ -109,6 +109,23 @@ test('one drive of a group that was synced is enough to adopt it; of one that ne
     });
   }));
 
+test('a replaced Backup does not inherit what the former one lost', () =>
+  withPair({ master: Object.fromEntries(Array.from({ length: 60 }, (_, at) => [`f${at}`, `${at}`])) }, async (pair) => {
+    const drop = (from: number, to: number): void => {
+      for (let at = from; at < to; at += 1) rmSync(join(pair.master, `f${at}`));
+    };
+    await pair.sync();
+    drop(0, 28);
+    const trash = { options: { on_master_delete: 'trash' } } as const;
+    assert.is((await pair.sync(trash)).files_deleted, 28);
+    await thirdDrive(pair, 'THIRD');
+    const ctx = pair.context();
+    await replaceDrive('Archive', 'backup', findDrive('THIRD', await listDrives(ctx)), ctx);
+    await pair.sync({}, ctx);
+    drop(28, 34);
+    assert.is((await pair.sync(trash, ctx)).files_deleted, 6);
+  }));
+
 test('a replaced Backup starts anew: everything is copied, nothing is deleted, and the old drive is no member any more', () =>
   withPair({ master: { a: '1', 'd/b': '2' } }, async (pair) => {
     await pair.sync();
