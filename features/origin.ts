@@ -7,10 +7,10 @@ import { mkdirSync, readdirSync, realpathSync, statfsSync, statSync } from 'node
 import { resolve } from 'node:path';
 import type { Context } from '../shared/context.ts';
 import { errnoOf, messageOf, TandemError } from '../shared/errors.ts';
-import { FolderCache } from '../shared/folders.ts';
+import { statsAt } from '../shared/folders.ts';
 import { Entry, eachRecord, entryAt, factsOf } from '../shared/listing.ts';
 import { listTrash, readManifest } from '../shared/manifest.ts';
-import { baseName, displayPath, isInside, parentOf } from '../shared/paths.ts';
+import { displayPath, isInside } from '../shared/paths.ts';
 import { filesystemName, mountOf } from '../shared/platform.ts';
 import { keptOperations } from '../shared/retention.ts';
 import { alwaysExcluded, mountsBelow, scanTree } from '../shared/scan.ts';
@@ -78,7 +78,7 @@ export function openFolderPair({ group, drive }: Origin, folder: string, readOnl
     const traits = readOnly ? defaultTraits(filesystem) : probeTraits(path, filesystem);
     const { bsize, blocks } = statfsSync(at);
     const size = { total_size: bsize * blocks, free_size: 0 };
-    const pair: OpenPair = {
+    const sides = {
       group,
       master,
       backup,
@@ -97,18 +97,8 @@ export function openFolderPair({ group, drive }: Origin, folder: string, readOnl
       backupTraits: traits,
       masterUuid: drive.drive_uuid ?? '',
       backupUuid: '',
-      careful: null,
-      borrowed: null,
-      reversed: false,
-      workers: undefined,
-      opened: false,
-      close: async () => {
-        await pair.workers?.close();
-        if (!readOnly) leaveNoTrace(backup.dir);
-        for (const root of roots) closeDriveRoot(root);
-      },
     };
-    return pair;
+    return folderPair(sides, roots, readOnly);
   } catch (error) {
     for (const root of roots) closeDriveRoot(root);
     throw error;
@@ -143,7 +133,7 @@ export function openFolderAlone(
   const roots: DriveRoot[] = [openDriveRoot(path, path)];
   roots.push(openDriveRoot(path, path));
   const [master, backup] = roots as [DriveRoot, DriveRoot];
-  const pair: OpenPair = {
+  const sides = {
     group: { ...group, master_drive: identity, backup_drive: identity },
     master,
     backup,
@@ -154,18 +144,8 @@ export function openFolderAlone(
     backupTraits: traits,
     masterUuid: '',
     backupUuid: '',
-    careful: null,
-    borrowed: null,
-    reversed: false,
-    workers: undefined,
-    opened: false,
-    close: async () => {
-      await pair.workers?.close();
-      if (!readOnly) leaveNoTrace(backup.dir);
-      for (const root of roots) closeDriveRoot(root);
-    },
   };
-  return pair;
+  return folderPair(sides, roots, readOnly);
 }
 
 /** A path that can be restored. */
@@ -238,17 +218,9 @@ export async function versionsAt(root: DriveRoot, side: DriveSide, path: string,
 
 /** Facts, and the target of a link, of what stands at these paths. */
 export function standing(root: DriveRoot, paths: Iterable<string>, stable: boolean): Map<string, Entry> {
-  const folders = new FolderCache(root.dir);
   const found = new Map<string, Entry>();
-  try {
-    for (const path of paths) {
-      folders.trim();
-      const stat = folders.exists(path) ? statAt(folders.open(parentOf(path)), baseName(path)) : null;
-      if (stat) found.set(path, new Entry(factsOf(stat, stable), path, stat.nlink));
-    }
-  } finally {
-    folders.clear();
-  }
+  for (const [path, stat] of statsAt(root.dir, paths))
+    found.set(path, new Entry(factsOf(stat, stable), path, stat.nlink));
   return found;
 }
 
@@ -257,6 +229,26 @@ export function traitsOf(root: DriveRoot, drive: DriveInfo): Traits {
 }
 
 // --- internal ---
+
+type Sides = Omit<OpenPair, 'careful' | 'borrowed' | 'reversed' | 'workers' | 'opened' | 'close'>;
+
+/** A pair whose Backup is a folder, which is left as if tandem had never been there. */
+function folderPair(sides: Sides, roots: readonly DriveRoot[], readOnly: boolean): OpenPair {
+  const pair: OpenPair = {
+    ...sides,
+    careful: null,
+    borrowed: null,
+    reversed: false,
+    workers: undefined,
+    opened: false,
+    close: async () => {
+      await pair.workers?.close();
+      if (!readOnly) leaveNoTrace(sides.backup.dir);
+      for (const root of roots) closeDriveRoot(root);
+    },
+  };
+  return pair;
+}
 
 function groupCalled(target: string, ctx: Context): Group | undefined {
   try {

@@ -6,15 +6,14 @@
  */
 import type { Context } from '../shared/context.ts';
 import type { Problem } from '../shared/errors.ts';
-import { FolderCache } from '../shared/folders.ts';
+import { statsAt } from '../shared/folders.ts';
 import { Entry, eachRecord, factsOf, sameInode } from '../shared/listing.ts';
 import { type Change, readManifest } from '../shared/manifest.ts';
-import { baseName, depthOf, isInside, parentOf } from '../shared/paths.ts';
+import { depthOf, isInside, parentOf } from '../shared/paths.ts';
 import { isRespelling, type Rename, Renames } from '../shared/renames.ts';
 import { sidesOf } from '../shared/rows.ts';
 import { mountsBelow, walkTree } from '../shared/scan.ts';
 import type { DriveRoot } from '../shared/store.ts';
-import { statAt } from '../shared/syscalls.ts';
 import { trashFolder } from '../shared/trash.ts';
 import { findPair, type Operation, pathsChangedAfter, readBaseline } from './history.ts';
 import { copiedFiles, type Done, type DriveSide, journalled, readFolderManifest, writesTo } from './manifests.ts';
@@ -86,17 +85,8 @@ export function isEmpty({ away, folders, back, moves, metadata }: UndoPlan): boo
 
 /** What stands at these paths of a drive now. */
 export function factsAt(root: DriveRoot, paths: Iterable<string>, stable: boolean): Map<string, string> {
-  const folders = new FolderCache(root.dir);
   const found = new Map<string, string>();
-  try {
-    for (const path of paths) {
-      folders.trim();
-      const stat = folders.exists(path) ? statAt(folders.open(parentOf(path)), baseName(path)) : null;
-      if (stat) found.set(path, factsOf(stat, stable));
-    }
-  } finally {
-    folders.clear();
-  }
+  for (const [path, stat] of statsAt(root.dir, paths)) found.set(path, factsOf(stat, stable));
   return found;
 }
 

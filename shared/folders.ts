@@ -4,10 +4,24 @@
  */
 import { errnoOf } from './errors.ts';
 import { baseName, parentOf } from './paths.ts';
-import { closeFolder, type Dir, mkdirAt, openFolder, statAt } from './syscalls.ts';
+import { closeFolder, type Dir, mkdirAt, openFolder, type Stat, statAt } from './syscalls.ts';
 
 /** Open folders kept from one item of a batch to the next. */
 const KEEP = 64;
+
+/** What stands at these paths, whose folders are opened one by one; a path where nothing is, is left out. */
+export function* statsAt(root: Dir, paths: Iterable<string>): Generator<[path: string, stat: Stat]> {
+  const folders = new FolderCache(root);
+  try {
+    for (const path of paths) {
+      folders.trim();
+      const stat = folders.exists(path) ? statAt(folders.open(parentOf(path)), baseName(path)) : null;
+      if (stat) yield [path, stat];
+    }
+  } finally {
+    folders.clear();
+  }
+}
 
 export class FolderCache {
   private readonly root: Dir;

@@ -8,6 +8,7 @@ import { getOperation, listOperations, operationFiles } from '../features/histor
 import { type VerifyFlags, type VerifyResult, verifyFiles } from '../features/verify.ts';
 import { driveTest, type TestDrive } from './helpers/drives.ts';
 import { differences, edit, refusal, snapshotOf, type TestPair, versionsOf, withRealPair } from './helpers/pair.ts';
+import { brief, flip, remount, unique } from './helpers/rot.ts';
 
 const test = suite('verify on drives');
 
@@ -16,30 +17,8 @@ const EXT4 = [
   { label: 'BACKUP', fs: 'ext4', size: 16 * 1024 * 1024 },
 ] as const;
 
-/** Content that stands only once on a drive, over more than one block. */
-const unique = (name: string): string => `<${name}>${name.repeat(3000)}</${name}>`;
-
 const verify = (pair: TestPair, flags: VerifyFlags = {}): Promise<VerifyResult> =>
   verifyFiles('Archive', flags, pair.ctx);
-
-const brief = (result: VerifyResult): string[] =>
-  result.findings.map(({ side, path, kind, healed }) => `${side} ${path} ${kind}${healed ? ' healed' : ''}`);
-
-/** Changes one byte of a file on the medium; the filesystem on it does not notice. */
-function flip(drive: TestDrive, content: string): void {
-  assert.is(spawnSync('sync', ['-f', drive.mount]).status, 0);
-  const bytes = readFileSync(drive.image);
-  const at = bytes.indexOf(content.slice(0, 64));
-  assert.ok(at > 0 && bytes.indexOf(content.slice(0, 64), at + 1) < 0, 'the content is on the medium, once');
-  const result = spawnSync('dd', [`of=${drive.image}`, 'bs=1', `seek=${at + 20}`, 'conv=notrunc'], { input: '#' });
-  assert.is(result.status, 0, String(result.stderr));
-}
-
-/** What the medium says, not what a cache remembers. */
-function remount(drive: TestDrive): void {
-  drive.unplug();
-  drive.replug();
-}
 
 async function inSync(pair: TestPair): Promise<void> {
   const { actions } = await pair.plan();

@@ -1,5 +1,3 @@
-/** Verification on the filesystems of cards and shared disks, behind FUSE: two caches, and no exchange of names. */
-import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -9,6 +7,7 @@ import type { Context } from '../shared/context.ts';
 import { parseHashList } from '../shared/mhl.ts';
 import { type DriveKind, driveTest, type TestDrive } from './helpers/drives.ts';
 import { edit, type TestPair, versionsOf, withRealPair } from './helpers/pair.ts';
+import { brief, flip, remount, unique } from './helpers/rot.ts';
 
 const test = suite('verify on exFAT and NTFS');
 
@@ -22,30 +21,10 @@ const both = (master: DriveKind, backup: DriveKind) =>
 const SIDES = ['master', 'backup'] as const;
 type Side = (typeof SIDES)[number];
 
-/** Content that stands only once on a drive, over more than one block, and ends within one. */
-const unique = (name: string): string => `<${name}>${name.repeat(3000)}</${name}>`;
 const rotten = (content: string): string => `${content.slice(0, 20)}#${content.slice(21)}`;
 
 const verify = (pair: TestPair, flags: VerifyFlags = {}, ctx: Context = pair.ctx): Promise<VerifyResult> =>
   verifyFiles('Archive', flags, ctx);
-const brief = (result: VerifyResult): string[] =>
-  result.findings.map(({ side, path, kind, healed }) => `${side} ${path} ${kind}${healed ? ' healed' : ''}`);
-
-/** Changes one byte on the medium; neither the filesystem nor the block device above it notices. */
-function flip(drive: TestDrive, content: string): void {
-  assert.is(spawnSync('sync', ['-f', drive.mount]).status, 0);
-  const bytes = readFileSync(drive.image);
-  const at = bytes.indexOf(content.slice(0, 64));
-  assert.ok(at > 0 && bytes.indexOf(content.slice(0, 64), at + 1) < 0, 'the content is on the medium, once');
-  const result = spawnSync('dd', [`of=${drive.image}`, 'bs=1', `seek=${at + 20}`, 'conv=notrunc'], { input: '#' });
-  assert.is(result.status, 0, String(result.stderr));
-}
-
-function remount(drive: TestDrive): void {
-  drive.unplug();
-  drive.replug();
-}
-
 for (const [master, backup] of [
   ['exfat', 'ntfs'],
   ['ntfs', 'exfat'],
