@@ -14,6 +14,8 @@ export interface Prompts {
   /** Index of the chosen row. */
   choose(question: string, rows: readonly string[], flag: string): Promise<number>;
   input(question: string, flag: string): Promise<string>;
+  /** What is typed is not shown. */
+  secret(question: string, flag: string): Promise<string>;
 }
 
 /** @throws TandemError `cancelled` unless the answer is Yes. */
@@ -100,6 +102,7 @@ export const refusingPrompts: Prompts = {
   confirm: (question, flag) => refuse(question, flag),
   choose: (question, _rows, flag) => refuse(question, flag),
   input: (question, flag) => refuse(question, flag),
+  secret: (question, flag) => refuse(question, flag),
 };
 
 function refuse(question: string, flag: string): Promise<never> {

@@ -1,5 +1,6 @@
 /** Questions on a terminal, one line each, asked on stderr so that stdout holds only data. */
 import { createInterface } from 'node:readline/promises';
+import { Writable } from 'node:stream';
 import type { Prompts } from './context.ts';
 import { TandemError } from './errors.ts';
 import { displayPath } from './paths.ts';
@@ -40,13 +41,29 @@ export function terminalPrompts(options: PromptOptions): Prompts {
       }
     },
     input: (question) => ask(`${displayPath(question)} `),
+    secret: async (question) => {
+      process.stderr.write(`${displayPath(question)} `);
+      try {
+        return await askOnTerminal('', signal, SILENT, false);
+      } finally {
+        process.stderr.write('\n');
+      }
+    },
   };
 }
 
 // --- internal ---
 
-async function askOnTerminal(question: string, signal: AbortSignal): Promise<string> {
-  const reader = createInterface({ input: process.stdin, output: process.stderr });
+/** The echo of a secret goes nowhere. */
+const SILENT = new Writable({ write: (_chunk, _encoding, done) => done() });
+
+async function askOnTerminal(
+  question: string,
+  signal: AbortSignal,
+  output: Writable = process.stderr,
+  trimmed = true,
+): Promise<string> {
+  const reader = createInterface({ input: process.stdin, output, ...(output === SILENT && { terminal: true }) });
   const closed = new Promise<never>((_, fail) => {
     reader.once('close', () => fail(unanswered()));
     reader.once('SIGINT', () => fail(unanswered()));
@@ -56,7 +73,8 @@ async function askOnTerminal(question: string, signal: AbortSignal): Promise<str
     throw unanswered();
   });
   try {
-    return (await Promise.race([answer, closed])).trim();
+    const text = await Promise.race([answer, closed]);
+    return trimmed ? text.trim() : text;
   } finally {
     reader.close();
   }

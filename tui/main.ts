@@ -37,6 +37,10 @@ const FEATURES: Readonly<Record<string, Feature>> = {
     summary: 'What is known of the copies of a project',
     load: () => import('../features/report.ts'),
   },
+  encrypt: {
+    summary: 'Seal single files, and open them again',
+    load: () => import('../features/encrypt.ts'),
+  },
   conflicts: {
     summary: 'decide what a sync would not decide by itself',
     load: () => import('../features/conflicts.ts'),

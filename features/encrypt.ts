@@ -1,0 +1,421 @@
+/**
+ * Seals single files and opens them again: a password or a key file in, a file out that nobody reads or changes unnoticed
+ * without it. Works on files and on streams (`-`), knows no groups and no drives. What is written takes its name only when
+ * it is whole and on the medium; a file that cannot be opened to its end leaves nothing behind.
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  createReadStream,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeSync,
+} from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { type Context, confirmed } from '../shared/context.ts';
+import { errnoOf, explain, TandemError } from '../shared/errors.ts';
+import { defineCommand, type Output, runIfMain, type Values } from '../shared/feature.ts';
+import { formatBytes } from '../shared/format.ts';
+import { displayPath } from '../shared/paths.ts';
+import {
+  HEADER_BYTES,
+  LEAST_KEY_FILE,
+  Opener,
+  plainSize,
+  readHeader,
+  type SealedHeader,
+  Sealer,
+  type Secret,
+} from '../shared/sealed.ts';
+import { standardInput, toStandardOutput } from '../shared/streams.ts';
+
+export type { SealedHeader, Secret } from '../shared/sealed.ts';
+
+/** Bytes that went in and came out. */
+export interface SealResult {
+  input: string;
+  output: string;
+  bytes_in: number;
+  bytes_out: number;
+}
+
+const STREAM = '-';
+const SUFFIX = '.encrypted';
+
+/**
+ * Reference: `encrypt_file`.
+ * @param input,output paths, or `-` for stdin and stdout.
+ * @throws TandemError `not_found`, `failed`, `cancelled`; nothing is left under the name of the output then.
+ */
+export async function sealFile(input: string, output: string, secret: Secret, ctx: Context): Promise<SealResult> {
+  const sealer = new Sealer(secret);
+  const target = new Target(input, output);
+  try {
+    await target.write([sealer.header]);
+    for await (const piece of piecesOf(input, ctx)) {
+      target.read += piece.length;
+      await target.write(sealer.update(piece));
+    }
+    await target.write(sealer.final());
+    return target.finish();
+  } finally {
+    target.discard();
+  }
+}
+
+/**
+ * Reference: `decrypt_file`.
+ * @param secretFor asked once, with what the header says; asked for nothing when the file is no sealed one.
+ * @throws TandemError `key` for a secret that does not fit, `invalid` for a file that is not sealed, `failed` for one that is damaged.
+ */
+export async function openFile(
+  input: string,
+  output: string,
+  secretFor: (header: SealedHeader) => Secret | Promise<Secret>,
+  ctx: Context,
+): Promise<SealResult> {
+  const target = new Target(input, output);
+  let head = Buffer.alloc(0);
+  let opener: Opener | undefined;
+  try {
+    for await (const piece of piecesOf(input, ctx)) {
+      target.read += piece.length;
+      if (opener !== undefined) {
+        await target.write(opener.update(piece));
+        continue;
+      }
+      head = Buffer.concat([head, piece]);
+      if (head.length < HEADER_BYTES) continue;
+      const secret = await secretFor(readHeader(head));
+      opener = new Opener(() => secret);
+      await target.write(opener.update(head));
+    }
+    await target.write((opener ?? tooShort(head)).final());
+    return target.finish();
+  } finally {
+    target.discard();
+  }
+}
+
+export interface SealedInfo extends SealedHeader {
+  path: string;
+  /** Of the sealed file, and of what is in it. */
+  size: number;
+  plain_size: number;
+}
+
+/** What the header says; needs no secret, and proves nothing of the content. */
+export function inspectSealed(path: string): SealedInfo {
+  const fd = openInput(path);
+  try {
+    const head = Buffer.alloc(HEADER_BYTES);
+    const read = readSync(fd, head, 0, HEADER_BYTES, 0);
+    const header = readHeader(head.subarray(0, read));
+    const size = statSync(path).size;
+    return { path, ...header, size, plain_size: plainSize(size, header) };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+// --- internal ---
+
+/** Throws what is wrong with a file that ends before its header does. */
+function tooShort(head: Buffer): never {
+  readHeader(head);
+  throw new Error('a short header was taken for a whole one');
+}
+
+/** The output, under another name until it is whole. */
+class Target {
+  read = 0;
+  private written = 0;
+  private readonly input: string;
+  private readonly output: string;
+  private readonly partial: string;
+  private fd: number | undefined;
+
+  constructor(input: string, output: string) {
+    this.input = input;
+    this.output = output;
+    this.partial = join(dirname(resolve(output)), `.${basename(output)}.${randomBytes(6).toString('hex')}.partial`);
+    if (output !== STREAM) this.fd = openSync(this.partial, 'wx', 0o600);
+  }
+
+  async write(pieces: readonly Uint8Array[]): Promise<void> {
+    for (const piece of pieces) {
+      this.written += piece.length;
+      if (this.fd === undefined) {
+        await toStandardOutput(piece);
+      } else for (let done = 0; done < piece.length; ) done += writeSync(this.fd, piece, done);
+    }
+  }
+
+  /** Flush, then the name, then the folder: whoever sees the name sees all of it. */
+  finish(): SealResult {
+    const { fd, input, output } = this;
+    if (fd !== undefined) {
+      fsyncSync(fd);
+      closeSync(fd);
+      this.fd = undefined;
+      if (input !== STREAM) {
+        const { atime, mtime } = statSync(input);
+        utimesSync(this.partial, atime, mtime);
+      }
+      renameSync(this.partial, output);
+      flushFolder(dirname(resolve(output)));
+    }
+    return { input, output, bytes_in: this.read, bytes_out: this.written };
+  }
+
+  /** What did not become whole goes. */
+  discard(): void {
+    if (this.fd === undefined) return;
+    closeSync(this.fd);
+    this.fd = undefined;
+    rmSync(this.partial, { force: true });
+  }
+}
+
+function flushFolder(path: string): void {
+  try {
+    const fd = openSync(path, 'r');
+    fsyncSync(fd);
+    closeSync(fd);
+  } catch {
+    // Not every filesystem flushes folders; the rename is whole all the same.
+  }
+}
+
+async function* piecesOf(input: string, ctx: Context): AsyncGenerator<Buffer> {
+  const stream =
+    input === STREAM ? standardInput() : createReadStream('', { fd: openInput(input), highWaterMark: 1024 * 1024 });
+  for await (const piece of stream) {
+    if (ctx.signal.aborted)
+      throw new TandemError('cancelled', 'It was stopped before its end.', { hint: 'No file was written.' });
+    yield piece as Buffer;
+  }
+}
+
+function openInput(path: string): number {
+  try {
+    const fd = openSync(path, 'r');
+    return fd;
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT')
+      throw new TandemError('failed', `'${displayPath(path)}' cannot be read: ${explain(error)}.`, {
+        hint: 'Check its permissions.',
+        cause: error,
+      });
+    throw new TandemError('not_found', `There is no file '${displayPath(path)}'.`, {
+      hint: 'Name a file, or - for stdin.',
+    });
+  }
+}
+
+// --- where secrets come from ---
+
+/** Never from an argument: arguments are seen by every user of the machine. */
+async function secretOf(options: Values, ask: 'once' | 'twice', ctx: Context): Promise<Secret> {
+  const { passwordFile, keyFile } = options as { passwordFile?: string; keyFile?: string };
+  if (passwordFile !== undefined && keyFile !== undefined)
+    throw new TandemError('usage', 'A file is sealed with a password or a key file, not both.', {
+      hint: 'Give one of --password-file and --key-file.',
+    });
+  if (keyFile !== undefined) return { kind: 'key_file', bytes: keyFileBytes(keyFile) };
+  if (passwordFile !== undefined)
+    return password(passwordFile === STREAM ? readFileSync(0, 'utf8') : privateFile(passwordFile).toString('utf8'));
+  const given = process.env['TANDEM_PASSWORD'];
+  if (given !== undefined && given !== '') return password(given);
+  const first = await ctx.prompts.secret(
+    'Password:',
+    '--password-file FILE, --key-file FILE or the variable TANDEM_PASSWORD',
+  );
+  if (ask === 'twice' && (await ctx.prompts.secret('Once more:', '--password-file FILE')) !== first)
+    throw new TandemError('usage', 'The two passwords differ.', { hint: 'Nothing was written; try again.' });
+  return password(first);
+}
+
+function password(text: string): Secret {
+  if (text.replace(/\r?\n$/, '') === '')
+    throw new TandemError('usage', 'The password is empty.', {
+      hint: 'Nothing was written; give one that nobody guesses.',
+    });
+  return { kind: 'password', password: text };
+}
+
+function keyFileBytes(path: string): Buffer {
+  const bytes = privateFile(path);
+  if (bytes.length >= LEAST_KEY_FILE) return bytes;
+  throw new TandemError(
+    'usage',
+    `The key file '${displayPath(path)}' has ${bytes.length} bytes, and needs at least ${LEAST_KEY_FILE}.`,
+    {
+      hint: 'Make one with: head -c 64 /dev/urandom > key; chmod 600 key',
+    },
+  );
+}
+
+/** Bytes of a secret; anything larger is no password and no key. */
+const LARGEST_SECRET = 1024 * 1024;
+
+function privateFile(path: string): Buffer {
+  const fd = openInput(path);
+  try {
+    const stat = statSync(path);
+    if (stat.isFile() && process.platform !== 'win32' && (stat.mode & 0o077) !== 0)
+      throw new TandemError(
+        'usage',
+        `Others may read the file '${displayPath(path)}' (its mode is ${(stat.mode & 0o777).toString(8)}).`,
+        {
+          hint: `Take that right away: chmod 600 ${displayPath(path)}`,
+        },
+      );
+    if (stat.size > LARGEST_SECRET)
+      throw new TandemError(
+        'usage',
+        `The file '${displayPath(path)}' is too large for a secret: ${formatBytes(stat.size)}.`,
+        { hint: 'Name the right file.' },
+      );
+    return readFileSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** A secret of the other kind is a wrong key, said before any time is spent on it. */
+function fitting(header: SealedHeader, secret: Secret): Secret {
+  if (header.key === secret.kind) return secret;
+  const needs = { password: 'a password', key_file: 'a key file', group_key: 'the key of a group' }[header.key];
+  throw new TandemError('key', `This file was sealed with ${needs}.`, {
+    hint:
+      header.key === 'key_file'
+        ? 'Give --key-file FILE.'
+        : 'Give the password at the prompt or with --password-file FILE.',
+  });
+}
+
+/** Stdin is the content or the password. */
+function apart(input: string, options: Values): void {
+  if (input !== STREAM || options['passwordFile'] !== STREAM) return;
+  throw new TandemError('usage', 'Stdin cannot be both the content and the password.', {
+    hint: 'Put the password into a file that only you can read.',
+  });
+}
+
+/** Asks before an existing file is replaced. */
+async function outputFor(input: string, given: string | undefined, name: () => string, ctx: Context): Promise<string> {
+  if (given === undefined && input === STREAM) return STREAM;
+  const output = given ?? name();
+  if (output === STREAM) return output;
+  const there = statSync(output, { throwIfNoEntry: false });
+  if (there === undefined) return output;
+  const same = input === STREAM ? undefined : statSync(input, { throwIfNoEntry: false });
+  if (!there.isFile() || (same?.ino === there.ino && same.dev === there.dev))
+    throw new TandemError('usage', `'${displayPath(output)}' is ${there.isFile() ? 'the input itself' : 'no file'}.`, {
+      hint: 'Name another file for the output.',
+    });
+  await confirmed(`${output} exists. Replace it?`, ctx);
+  return output;
+}
+
+function opened(input: string): string {
+  if (input.endsWith(SUFFIX) && input.length > SUFFIX.length) return input.slice(0, -SUFFIX.length);
+  throw new TandemError(
+    'usage',
+    `'${displayPath(input)}' does not end in ${SUFFIX}, so its name says nothing of the output.`,
+    {
+      hint: 'Give a name for the output.',
+    },
+  );
+}
+
+function resultOutput(result: SealResult, verb: string): Output {
+  const { input, output, bytes_in, bytes_out } = result;
+  if (output === STREAM) return { json: null, text: () => '' };
+  return {
+    json: result,
+    text: () =>
+      `${verb} ${displayPath(input)} (${formatBytes(bytes_in)}) as ${displayPath(output)} (${formatBytes(bytes_out)}).`,
+  };
+}
+
+// --- command ---
+
+const SECRETS = [
+  { flags: '--password-file <file>', description: 'file that holds the password; - for stdin', complete: 'path' },
+  { flags: '--key-file <file>', description: 'file of at least 32 bytes that is the key', complete: 'path' },
+] as const;
+const INPUT = { name: 'in', description: 'file, or - for stdin', complete: 'path' } as const;
+const OUTPUT = { name: 'out', description: 'file, or - for stdout', complete: 'path', optional: true } as const;
+
+export const command = defineCommand({
+  name: 'encrypt',
+  summary: 'Seal single files, and open them again',
+  verbs: {
+    seal: {
+      summary: 'seal a file with a password or a key file',
+      examples: [
+        'tandem encrypt seal contract.pdf',
+        'tar c Wedding | tandem encrypt seal - Wedding.tar.encrypted --key-file key',
+      ],
+      args: [INPUT, OUTPUT],
+      options: SECRETS,
+      run: async ({ args, options }, ctx) => {
+        const input = args['in'] as string;
+        apart(input, options);
+        const output = await outputFor(input, args['out'], () => `${input}${SUFFIX}`, ctx);
+        if (input !== STREAM) closeSync(openInput(input));
+        return resultOutput(await sealFile(input, output, await secretOf(options, 'twice', ctx), ctx), 'Sealed');
+      },
+    },
+    open: {
+      summary: 'open a sealed file',
+      examples: [
+        'tandem encrypt open contract.pdf.encrypted',
+        'tandem encrypt open Wedding.tar.encrypted - --key-file key | tar x',
+      ],
+      args: [INPUT, OUTPUT],
+      options: SECRETS,
+      run: async ({ args, options }, ctx) => {
+        const input = args['in'] as string;
+        apart(input, options);
+        const output = await outputFor(input, args['out'], () => opened(input), ctx);
+        const secretFor = async (header: SealedHeader): Promise<Secret> =>
+          fitting(header, await secretOf(options, 'once', ctx));
+        return resultOutput(await openFile(input, output, secretFor, ctx), 'Opened');
+      },
+    },
+    inspect: {
+      summary: 'what the header of a sealed file says; no secret is needed',
+      examples: ['tandem encrypt inspect contract.pdf.encrypted --json'],
+      args: [{ name: 'file', description: 'sealed file', complete: 'path' }],
+      run: async ({ args }): Promise<Output> => {
+        const info = inspectSealed(args['file'] as string);
+        const key = {
+          password: `password (PBKDF2, ${info.iterations} rounds)`,
+          key_file: 'key file',
+          group_key: `group key ${info.key_id}`,
+        }[info.key];
+        return {
+          json: info,
+          text: () =>
+            [
+              displayPath(info.path),
+              `  sealed with  ${key}`,
+              `  content      ${formatBytes(info.plain_size)} (${info.plain_size}) in parts of ${formatBytes(info.chunk_size)}`,
+              `  format       version ${info.version}, AES-256-GCM`,
+            ].join('\n'),
+        };
+      },
+    },
+  },
+});
+
+runIfMain(import.meta, command);

@@ -1,0 +1,267 @@
+/**
+ * Sealed files, `.encrypted` version 1 (docs/formats.md): a header of 89 bytes and chunks of AES-256-GCM in the STREAM
+ * construction (Hoang, Reyhanitabar, Rogaway, Vizár: "Online Authenticated-Encryption and its Nonce-Reuse
+ * Misuse-Resistance", 2015). A sealed file has a key of its own; a chunk that is missing, repeated, moved, cut or changed
+ * fails, and nothing leaves `Opener` before its tag was checked. Bytes in, bytes out; no files, no questions.
+ */
+import { createCipheriv, createDecipheriv, hkdfSync, pbkdf2Sync, randomBytes, timingSafeEqual } from 'node:crypto';
+import { TandemError } from './errors.ts';
+
+/** What a key is made of. */
+export type Secret =
+  | { kind: 'password'; password: string }
+  /** At least 32 bytes. */
+  | { kind: 'key_file'; bytes: Uint8Array }
+  /** The key of a group, and the 16 bytes that name it. */
+  | { kind: 'group_key'; key: Uint8Array; keyId: Uint8Array };
+
+/** The header in plain terms; holds no secret. */
+export interface SealedHeader {
+  version: 1;
+  key: 'password' | 'key_file' | 'group_key';
+  /** Of PBKDF2-HMAC-SHA-256; 0 without a password. */
+  iterations: number;
+  /** Bytes of plaintext in a chunk. */
+  chunk_size: number;
+  /** Hexadecimal; null unless the key is a group's. */
+  key_id: string | null;
+}
+
+export const HEADER_BYTES = 89;
+export const TAG_BYTES = 16;
+export const LEAST_KEY_FILE = 32;
+const MAGIC = 'TNDMENC1';
+const ITERATIONS = 600_000;
+const CHUNK = 262_144;
+const LAST_COUNTER = 0xffff_ffff;
+
+export interface SealOptions {
+  /** From 100,000 to 10,000,000. */
+  iterations?: number;
+  /** Bytes; a power of two from 4 KiB to 16 MiB. */
+  chunkSize?: number;
+}
+
+/** Seals one file: `header`, then what `update` and `final` return, in order. */
+export class Sealer {
+  readonly header: Buffer;
+  private readonly key: Buffer;
+  private readonly size: number;
+  private readonly prefix: Buffer;
+  private readonly pending: Buffer;
+  private filled = 0;
+  private counter = 0;
+
+  constructor(secret: Secret, { iterations = ITERATIONS, chunkSize = CHUNK }: SealOptions = {}) {
+    const salt = randomBytes(16);
+    this.prefix = randomBytes(7);
+    this.size = chunkSize;
+    const rounds = secret.kind === 'password' ? iterations : 0;
+    const { key, commitment } = keysOf(secret, salt, rounds);
+    this.key = key;
+    const header = Buffer.alloc(HEADER_BYTES);
+    header.write(MAGIC, 0, 'latin1');
+    header[8] = secret.kind === 'group_key' ? 2 : 1;
+    header[9] = KDF[secret.kind];
+    header.writeUInt32BE(rounds, 10);
+    salt.copy(header, 14);
+    this.prefix.copy(header, 30);
+    header.writeUInt32BE(chunkSize, 37);
+    if (secret.kind === 'group_key') header.set(secret.keyId, 41);
+    commitment.copy(header, 57);
+    this.header = header;
+    this.pending = Buffer.allocUnsafe(chunkSize);
+    readHeader(header);
+  }
+
+  /** A full chunk is sealed only when more follows: the last one is marked. */
+  update(plain: Uint8Array): Buffer[] {
+    const out: Buffer[] = [];
+    for (let at = 0; at < plain.length; ) {
+      if (this.filled === this.size) out.push(...this.seal(false));
+      const part = plain.subarray(at, at + this.size - this.filled);
+      this.pending.set(part, this.filled);
+      this.filled += part.length;
+      at += part.length;
+    }
+    return out;
+  }
+
+  /** The last chunk; wipes the key and what is left of the content. */
+  final(): Buffer[] {
+    const out = this.seal(true);
+    this.key.fill(0);
+    this.pending.fill(0);
+    return out;
+  }
+
+  private seal(last: boolean): Buffer[] {
+    const cipher = createCipheriv('aes-256-gcm', this.key, nonceOf(this.prefix, this.counter, last));
+    cipher.setAAD(this.header);
+    const body = cipher.update(this.pending.subarray(0, this.filled));
+    cipher.final();
+    this.filled = 0;
+    this.counter = nextCounter(this.counter, last);
+    return [body, cipher.getAuthTag()];
+  }
+}
+
+/**
+ * Opens one sealed file, fed in pieces of any size.
+ * @throws TandemError `key` for a secret that does not fit, `invalid` for bytes that are no sealed file, `failed` for one that is damaged.
+ */
+export class Opener {
+  private readonly secret: (header: SealedHeader) => Secret;
+  private head: Buffer = Buffer.alloc(0);
+  private key: Buffer | undefined;
+  private prefix: Buffer = Buffer.alloc(0);
+  private pending: Buffer = Buffer.alloc(0);
+  private filled = 0;
+  private counter = 0;
+
+  /** @param secret asked for once the header is there. */
+  constructor(secret: (header: SealedHeader) => Secret) {
+    this.secret = secret;
+  }
+
+  update(bytes: Uint8Array): Buffer[] {
+    let rest = bytes;
+    if (this.key === undefined) {
+      const missing = HEADER_BYTES - this.head.length;
+      this.head = Buffer.concat([this.head, rest.subarray(0, missing)]);
+      rest = rest.subarray(missing);
+      if (this.head.length < HEADER_BYTES) return [];
+      this.begin();
+    }
+    const out: Buffer[] = [];
+    for (let at = 0; at < rest.length; ) {
+      if (this.filled === this.pending.length) out.push(this.open(false));
+      const part = rest.subarray(at, at + this.pending.length - this.filled);
+      this.pending.set(part, this.filled);
+      this.filled += part.length;
+      at += part.length;
+    }
+    return out;
+  }
+
+  final(): Buffer[] {
+    if (this.key === undefined) {
+      readHeader(this.head);
+      throw damaged('it ends within its header');
+    }
+    if (this.filled < TAG_BYTES) throw damaged('its end is missing');
+    const last = this.open(true);
+    if (last.length === 0 && this.counter > 1) throw damaged('its last part is empty');
+    this.key.fill(0);
+    return last.length === 0 ? [] : [last];
+  }
+
+  private begin(): void {
+    const header = readHeader(this.head);
+    const secret = this.secret(header);
+    const { key, commitment } = keysOf(secret, this.head.subarray(14, 30), this.head.readUInt32BE(10));
+    if (!timingSafeEqual(commitment, this.head.subarray(57, 89))) {
+      key.fill(0);
+      throw new TandemError('key', 'The password or key does not open this file, or its header was changed.', {
+        hint: 'Check the password or the key file; `tandem encrypt inspect` says what kind of key it was sealed with.',
+      });
+    }
+    this.key = key;
+    this.prefix = this.head.subarray(30, 37);
+    this.pending = Buffer.allocUnsafe(header.chunk_size + TAG_BYTES);
+  }
+
+  private open(last: boolean): Buffer {
+    const body = this.pending.subarray(0, this.filled - TAG_BYTES);
+    const nonce = nonceOf(this.prefix, this.counter, last);
+    const cipher = createDecipheriv('aes-256-gcm', this.key as Buffer, nonce, { authTagLength: TAG_BYTES });
+    cipher.setAAD(this.head);
+    cipher.setAuthTag(this.pending.subarray(this.filled - TAG_BYTES, this.filled));
+    const plain = cipher.update(body);
+    try {
+      cipher.final();
+    } catch {
+      plain.fill(0);
+      throw damaged(`its part ${this.counter + 1} is not as it was sealed`);
+    }
+    this.filled = 0;
+    this.counter = nextCounter(this.counter, last);
+    return plain;
+  }
+}
+
+/** @throws TandemError `invalid` for what is no header of this version, `failed` for a damaged one. */
+export function readHeader(bytes: Uint8Array): SealedHeader {
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, HEADER_BYTES));
+  const magic = head.toString('latin1', 0, 8);
+  if (/^TNDMENC[^1]$/.test(magic)) throw notSealed('it was sealed by another version of tandem');
+  if (magic !== MAGIC.slice(0, magic.length) || magic === '') throw notSealed('it does not begin as one');
+  if (head.length < HEADER_BYTES) throw damaged('it ends within its header');
+  const [flags, kdf] = [head[8], head[9] ?? 0];
+  const [iterations, chunk] = [head.readUInt32BE(10), head.readUInt32BE(37)];
+  const key = (Object.keys(KDF) as (keyof typeof KDF)[]).find((kind) => KDF[kind] === kdf);
+  const group = key === 'group_key';
+  const rounds = key === 'password' ? iterations >= 100_000 && iterations <= 10_000_000 : iterations === 0;
+  const size = chunk >= 4096 && chunk <= 16_777_216 && (chunk & (chunk - 1)) === 0;
+  const named = head.subarray(41, 57).some((byte) => byte !== 0);
+  if (key === undefined || flags !== (group ? 2 : 1) || !rounds || !size || (named && !group))
+    throw damaged('its header holds values that no sealed file has');
+  return { version: 1, key, iterations, chunk_size: chunk, key_id: group ? head.toString('hex', 41, 57) : null };
+}
+
+/** Bytes of the content of a sealed file of this size. @throws TandemError `failed` for a size that none has. */
+export function plainSize(sealed: number, { chunk_size }: SealedHeader): number {
+  const body = sealed - HEADER_BYTES;
+  const chunks = Math.max(1, Math.ceil(body / (chunk_size + TAG_BYTES)));
+  const size = body - chunks * TAG_BYTES;
+  if (size < 0 || (size === 0 && chunks > 1) || size <= (chunks - 1) * chunk_size - 1)
+    throw damaged('its end is missing');
+  return size;
+}
+
+// --- internal ---
+
+const KDF = { group_key: 0, password: 1, key_file: 2 } as const;
+
+function keysOf(secret: Secret, salt: Uint8Array, iterations: number): { key: Buffer; commitment: Buffer } {
+  const ikm = keyMaterial(secret, salt, iterations);
+  const derive = (info: string): Buffer => Buffer.from(hkdfSync('sha256', ikm, salt, info, 32));
+  const keys = { key: derive('tandem file v1'), commitment: derive('tandem commit v1') };
+  if (secret.kind !== 'group_key') ikm.fill(0);
+  return keys;
+}
+
+function keyMaterial(secret: Secret, salt: Uint8Array, iterations: number): Uint8Array {
+  if (secret.kind === 'group_key') return secret.key;
+  if (secret.kind === 'key_file')
+    return new Uint8Array(hkdfSync('sha256', secret.bytes, salt, 'tandem key file v1', 32));
+  const password = Buffer.from(secret.password.replace(/\r?\n$/, '').normalize('NFC'));
+  const derived = pbkdf2Sync(password, salt, Math.max(1, iterations), 32, 'sha256');
+  password.fill(0);
+  return derived;
+}
+
+function nonceOf(prefix: Uint8Array, counter: number, last: boolean): Buffer {
+  const nonce = Buffer.alloc(12);
+  nonce.set(prefix, 0);
+  nonce.writeUInt32BE(counter, 7);
+  nonce[11] = last ? 1 : 0;
+  return nonce;
+}
+
+function nextCounter(counter: number, last: boolean): number {
+  if (counter === LAST_COUNTER && !last) throw damaged('it has more parts than can be counted');
+  return counter + 1;
+}
+
+function notSealed(why: string): TandemError {
+  return new TandemError('invalid', `This is not a sealed file that can be opened: ${why}.`, {
+    hint: 'Sealed files end in .encrypted and begin with TNDMENC1; a newer tandem may know it.',
+  });
+}
+
+function damaged(why: string): TandemError {
+  return new TandemError('failed', `The sealed file is damaged: ${why}.`, {
+    hint: 'Nothing of the damaged part was written; take another copy of the file.',
+  });
+}
