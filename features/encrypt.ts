@@ -6,7 +6,6 @@
 import { randomBytes } from 'node:crypto';
 import {
   closeSync,
-  createReadStream,
   fsyncSync,
   openSync,
   readFileSync,
@@ -16,6 +15,7 @@ import {
   statSync,
   utimesSync,
   writeSync,
+  writevSync,
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type Context, confirmed } from '../shared/context.ts';
@@ -149,12 +149,10 @@ class Target {
   }
 
   async write(pieces: readonly Uint8Array[]): Promise<void> {
-    for (const piece of pieces) {
-      this.written += piece.length;
-      if (this.fd === undefined) {
-        await toStandardOutput(piece);
-      } else for (let done = 0; done < piece.length; ) done += writeSync(this.fd, piece, done);
-    }
+    const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
+    this.written += bytes;
+    if (this.fd === undefined) for (const piece of pieces) await toStandardOutput(piece);
+    else writeAll(this.fd, pieces);
   }
 
   /** Flush, then the name, then the folder: whoever sees the name sees all of it. */
@@ -193,13 +191,38 @@ function flushFolder(path: string): void {
   }
 }
 
-async function* piecesOf(input: string, ctx: Context): AsyncGenerator<Buffer> {
-  const stream =
-    input === STREAM ? standardInput() : createReadStream('', { fd: openInput(input), highWaterMark: 1024 * 1024 });
-  for await (const piece of stream) {
+function writeAll(fd: number, pieces: readonly Uint8Array[]): void {
+  let done = pieces.length > 0 ? writevSync(fd, pieces) : 0;
+  for (const piece of pieces) {
+    for (let at = done; at < piece.length; ) at += writeSync(fd, piece, at);
+    done = Math.max(0, done - piece.length);
+  }
+}
+
+/** A piece holds until the next one is asked for. */
+async function* piecesOf(input: string, ctx: Context): AsyncGenerator<Uint8Array> {
+  for await (const piece of input === STREAM ? standardInput() : readPieces(input)) {
     if (ctx.signal.aborted)
       throw new TandemError('cancelled', 'It was stopped before its end.', { hint: 'No file was written.' });
-    yield piece as Buffer;
+    yield piece;
+  }
+}
+
+const PIECE = 4 * 1024 * 1024;
+
+async function* readPieces(path: string): AsyncGenerator<Uint8Array> {
+  const fd = openInput(path);
+  try {
+    const buffer = Buffer.allocUnsafeSlow(PIECE);
+    for (;;) {
+      const read = readSync(fd, buffer, 0, PIECE, null);
+      if (read === 0) return;
+      yield buffer.subarray(0, read);
+      // Reading never waits by itself: a signal gets its turn here.
+      await new Promise((next) => setImmediate(next));
+    }
+  } finally {
+    closeSync(fd);
   }
 }
 

@@ -79,6 +79,12 @@ export class Sealer {
     const out: Buffer[] = [];
     for (let at = 0; at < plain.length; ) {
       if (this.filled === this.size) out.push(...this.seal(false));
+      // What more follows after needs no copy.
+      if (this.filled === 0 && plain.length - at > this.size) {
+        out.push(...this.sealPart(plain.subarray(at, at + this.size), false));
+        at += this.size;
+        continue;
+      }
       const part = plain.subarray(at, at + this.size - this.filled);
       this.pending.set(part, this.filled);
       this.filled += part.length;
@@ -96,11 +102,16 @@ export class Sealer {
   }
 
   private seal(last: boolean): Buffer[] {
+    const sealed = this.sealPart(this.pending.subarray(0, this.filled), last);
+    this.filled = 0;
+    return sealed;
+  }
+
+  private sealPart(plain: Uint8Array, last: boolean): Buffer[] {
     const cipher = createCipheriv('aes-256-gcm', this.key, nonceOf(this.prefix, this.counter, last));
     cipher.setAAD(this.header);
-    const body = cipher.update(this.pending.subarray(0, this.filled));
+    const body = cipher.update(plain);
     cipher.final();
-    this.filled = 0;
     this.counter = nextCounter(this.counter, last);
     return [body, cipher.getAuthTag()];
   }
@@ -136,6 +147,11 @@ export class Opener {
     const out: Buffer[] = [];
     for (let at = 0; at < rest.length; ) {
       if (this.filled === this.pending.length) out.push(this.open(false));
+      if (this.filled === 0 && rest.length - at > this.pending.length) {
+        out.push(this.openPart(rest.subarray(at, at + this.pending.length), false));
+        at += this.pending.length;
+        continue;
+      }
       const part = rest.subarray(at, at + this.pending.length - this.filled);
       this.pending.set(part, this.filled);
       this.filled += part.length;
@@ -172,19 +188,24 @@ export class Opener {
   }
 
   private open(last: boolean): Buffer {
-    const body = this.pending.subarray(0, this.filled - TAG_BYTES);
+    const plain = this.openPart(this.pending.subarray(0, this.filled), last);
+    this.filled = 0;
+    return plain;
+  }
+
+  private openPart(sealed: Uint8Array, last: boolean): Buffer {
+    const end = sealed.length - TAG_BYTES;
     const nonce = nonceOf(this.prefix, this.counter, last);
     const cipher = createDecipheriv('aes-256-gcm', this.key as Buffer, nonce, { authTagLength: TAG_BYTES });
     cipher.setAAD(this.head);
-    cipher.setAuthTag(this.pending.subarray(this.filled - TAG_BYTES, this.filled));
-    const plain = cipher.update(body);
+    cipher.setAuthTag(sealed.subarray(end));
+    const plain = cipher.update(sealed.subarray(0, end));
     try {
       cipher.final();
     } catch {
       plain.fill(0);
       throw damaged(`its part ${this.counter + 1} is not as it was sealed`);
     }
-    this.filled = 0;
     this.counter = nextCounter(this.counter, last);
     return plain;
   }
