@@ -12,7 +12,8 @@ import { Entry, eachRecord, entryAt, factsOf } from '../shared/listing.ts';
 import { listTrash, readManifest } from '../shared/manifest.ts';
 import { displayPath, isInside } from '../shared/paths.ts';
 import { filesystemName, mountOf } from '../shared/platform.ts';
-import { keptOperations } from '../shared/retention.ts';
+import type { Rename } from '../shared/renames.ts';
+import { keptOperations, manifestsOn } from '../shared/retention.ts';
 import { alwaysExcluded, mountsBelow, scanTree } from '../shared/scan.ts';
 import { closeDriveRoot, type DriveRoot, openDriveRoot } from '../shared/store.ts';
 import { type Dir, rmdirAt, statAt } from '../shared/syscalls.ts';
@@ -169,21 +170,9 @@ export async function itemsAt(
   if (moment.kind === 'operation') return new Map((await keptItems(root, moment.uuid, ctx)).items);
   const items = await currentItems(root, traits, ctx);
   if (moment.kind === 'now') return items;
-  // The first operation after the moment that touched a path tells what was there: its version, or nothing.
-  const decided = new Set<string>();
-  for (const { operation } of await operationsSince(root, moment.time, ctx)) {
-    const kept = await keptItems(root, operation, ctx);
-    for (const [path, item] of kept.items) {
-      if (decided.has(path)) continue;
-      decided.add(path);
-      items.set(path, item);
-    }
-    for (const path of kept.made) {
-      if (decided.has(path)) continue;
-      decided.add(path);
-      items.delete(path);
-    }
-  }
+  // Back through what was done since, the newest first: versions come back, what was made goes, names are given back.
+  for (const operation of (await operationsSince(root, moment.time, ctx)).reverse())
+    rollBack(items, await keptItems(root, operation, ctx));
   return items;
 }
 
@@ -229,6 +218,29 @@ export function traitsOf(root: DriveRoot, drive: DriveInfo): Traits {
 }
 
 // --- internal ---
+
+/** In the names of each moment, as an undo does it. */
+function rollBack(items: Map<string, Item>, { items: versions, made, moves, at }: Kept): void {
+  const momentOf = (path: string): number => at.get(path) ?? moves.length;
+  for (let moment = moves.length; moment >= 0; moment -= 1) {
+    for (const path of made) if (momentOf(path) === moment) items.delete(path);
+    for (const [path, item] of versions) if (momentOf(path) === moment) items.set(path, item);
+    const move = moves[moment - 1];
+    if (move) rename(items, move);
+  }
+}
+
+/** What is in a folder goes along; its content is still read where it stands now. */
+function rename(items: Map<string, Item>, { path: to, from, after }: Rename): void {
+  const names = after.startsWith('d ') ? [...items.keys()].filter((name) => isInside(name, to)) : [to];
+  for (const name of names) {
+    const item = items.get(name);
+    if (!item) continue;
+    items.delete(name);
+    const former = from + name.slice(to.length);
+    items.set(former, { ...item, path: former, from: item.from ?? item.path });
+  }
+}
 
 type Sides = Omit<OpenPair, 'careful' | 'borrowed' | 'reversed' | 'workers' | 'opened' | 'close'>;
 
@@ -323,12 +335,16 @@ interface Kept {
   items: Map<string, Item>;
   /** Paths that the operation made where nothing was. */
   made: string[];
+  /** What it renamed, in the order in which it did. */
+  moves: readonly Rename[];
+  /** By path, how many of them were done when it was worked on. */
+  at: ReadonlyMap<string, number>;
 }
 
 /** What an operation keeps, under the paths that it had. */
 async function keptItems(root: DriveRoot, operation: string, ctx: Context): Promise<Kept> {
   const trash = await listTrash(root.dir, operation, ctx.signal);
-  const changes = readManifest(root.dir, operation)?.changes ?? [];
+  const { changes = [], moves = [] } = readManifest(root.dir, operation) ?? {};
   const renamed = changes.filter(({ version, path }) => version !== undefined && version !== path);
   const items = new Map<string, Item>();
   for (const [name, entry] of trash) {
@@ -338,18 +354,24 @@ async function keptItems(root: DriveRoot, operation: string, ctx: Context): Prom
     if (items.has(path) && !other) continue;
     items.set(path, { path, entry, from: `${trashFolder(operation, '')}/${name}` });
   }
-  return { items, made: changes.filter(({ change }) => change === 'created').map(({ path }) => path) };
+  const made = changes.filter(({ change }) => change === 'created').map(({ path }) => path);
+  const at = new Map(changes.map(({ path, at: moment = moves.length }) => [path, moment]));
+  return { items, made, moves, at };
 }
 
-/** Operations that began after a moment and keep something here, oldest first. */
-async function operationsSince(root: DriveRoot, time: number, ctx: Context): Promise<{ operation: string }[]> {
+/** Operations that began after a moment, as far as versions or a manifest tell of them here, oldest first. */
+async function operationsSince(root: DriveRoot, time: number, ctx: Context): Promise<string[]> {
   const known = new Map((await listOperations({ limit: 'all' }, ctx)).map((one) => [one.uuid, one.start_time]));
+  const ends = new Map(
+    (await keptOperations(root.dir, ctx.signal)).map(({ operation, time: end }) => [operation, end]),
+  );
   const found: { operation: string; start: number }[] = [];
-  for (const { operation, time: end } of await keptOperations(root.dir, ctx.signal)) {
+  for (const operation of new Set([...ends.keys(), ...manifestsOn(root.dir)])) {
     const start = known.get(operation) ?? startOf(root, operation);
-    found.push({ operation, start: start === undefined ? end : Date.parse(start) });
+    found.push({ operation, start: start === undefined ? (ends.get(operation) ?? 0) : Date.parse(start) });
   }
-  return found.filter(({ start }) => start > time).sort((a, b) => a.start - b.start);
+  const since = found.filter(({ start }) => start > time).sort((a, b) => a.start - b.start);
+  return since.map(({ operation }) => operation);
 }
 
 function startOf(root: DriveRoot, operation: string): string | undefined {

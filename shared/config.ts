@@ -7,6 +7,8 @@ import { isUtf8 } from 'node:buffer';
 import { createHash, randomBytes } from 'node:crypto';
 import {
   closeSync,
+  constants,
+  copyFileSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -191,6 +193,19 @@ export async function withFileLock<R>(target: string, work: () => R | Promise<R>
     return await work();
   } finally {
     if (readLock(path)?.text === mine) rmSync(path, { force: true });
+  }
+}
+
+/** Keeps a file of before there were versions beside the one that takes its place; never over a copy that is there. */
+export function keepFormer(path: string): void {
+  if (fileStamp(path) === 'absent') return;
+  for (let number = 0; ; number += 1) {
+    try {
+      copyFileSync(path, `${path}.v0${number === 0 ? '' : `-${number}`}.bak`, constants.COPYFILE_EXCL);
+      return;
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw new Error(`${path} cannot be copied first: ${messageOf(error)}`);
+    }
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import type { ZodType } from 'zod';
-import { fileStamp, loadYaml, readYaml, saveYamlValue, withFileLock, zod } from './config.ts';
+import { fileStamp, keepFormer, loadYaml, readYaml, saveYamlValue, withFileLock, zod } from './config.ts';
 import type { Context } from './context.ts';
 import { isoTime, optionsField, timeField } from './fields.ts';
 import { pickNamed } from './named.ts';
@@ -55,6 +55,7 @@ export async function editGroups(ctx: Context, change: (groups: Group[]) => Grou
     const file = loadYaml(path, schema());
     const groups = change(structuredClone(file.value.groups));
     if (file.stamp === 'absent') file.document.commentBefore = HEADER;
+    else if (file.value.version === undefined) keepFormer(path);
     saveYamlValue(file, { version: 1, ...file.value, groups }, schema());
     // Read back once here, where the parser is loaded anyway: the next start then finds it remembered.
     listGroups(ctx);

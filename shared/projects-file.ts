@@ -4,11 +4,10 @@
  * modified later counts; one that was deleted leaves its id behind, so that a drive which was away does not bring it back.
  */
 import { createHash } from 'node:crypto';
-import { copyFileSync, constants as fs } from 'node:fs';
 import { join } from 'node:path';
 import type { ZodType } from 'zod';
 import {
-  fileStamp,
+  keepFormer,
   loadYaml,
   readYaml,
   rememberedValue,
@@ -18,7 +17,6 @@ import {
   zod,
 } from './config.ts';
 import type { Context } from './context.ts';
-import { errnoOf, messageOf } from './errors.ts';
 import { isoTime, optionsField, timeField } from './fields.ts';
 import { foldText, pickNamed } from './named.ts';
 import type { SparseOptions } from './options.ts';
@@ -174,19 +172,6 @@ const HEADER = " tandem's projects, as far as this computer has seen them. You m
 
 function projectsFile(ctx: Context): string {
   return join(ctx.configDir, 'projects.yaml');
-}
-
-/** Never over a copy that is there already. */
-function keepFormer(path: string): void {
-  if (fileStamp(path) === 'absent') return;
-  for (let number = 0; ; number += 1) {
-    try {
-      copyFileSync(path, `${path}.v0${number === 0 ? '' : `-${number}`}.bak`, fs.COPYFILE_EXCL);
-      return;
-    } catch (error) {
-      if (errnoOf(error) !== 'EEXIST') throw new Error(`${path} cannot be copied first: ${messageOf(error)}`);
-    }
-  }
 }
 
 function schema(): ZodType<ProjectsFile> {

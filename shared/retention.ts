@@ -89,11 +89,15 @@ export function pruneOperation(root: Dir, operation: string): void {
   removeManifest(root, operation);
 }
 
+/** Operations that left a manifest on the drive. */
+export function manifestsOn(root: Dir): string[] {
+  return namesIn(root).flatMap((name) => /^(.+)\.json$/.exec(name)?.[1] ?? []);
+}
+
 /** Manifests of operations that keep no version any more and are older than `maxAge` seconds. */
 export function pruneManifests(root: Dir, now: number, maxAge: number): void {
-  for (const name of namesIn(root)) {
-    const operation = name.replace(/\.json$/, '');
-    if (operation === name || statAt(root, trashFolder(operation, '')) !== null) continue;
+  for (const operation of manifestsOn(root)) {
+    if (statAt(root, trashFolder(operation, '')) !== null) continue;
     const end = endOf(root, operation);
     if (end !== undefined && end < now - Math.max(maxAge * 1000, DAY)) removeManifest(root, operation);
   }

@@ -249,6 +249,19 @@ test('a newer version is refused and untouched', () =>
     assert.is(readFileSync(file, 'utf8'), text);
   }));
 
+test('a file of before there were versions is brought to version 1 by the first edit, and kept beside it', () =>
+  home(async ({ ctx, file }) => {
+    const former = REFERENCE.replace('version: 1\n', '');
+    assert.is.not(former, REFERENCE);
+    writeFileSync(file, former);
+    const [group] = listGroups(ctx);
+    assert.is(readFileSync(file, 'utf8'), former, 'reading changes nothing');
+    for (const description of ['one', 'two']) await updateGroup(group?.id ?? '', { description }, ctx);
+    assert.match(readFileSync(file, 'utf8'), /^version: 1$/m);
+    assert.is(readFileSync(`${file}.v0.bak`, 'utf8'), former);
+    assert.not(existsSync(`${file}.v0-1.bak`), 'once');
+  }));
+
 test('listGroups() sees a file that another program changed, also with the same length', () =>
   home(async ({ ctx, file }) => {
     writeFileSync(file, REFERENCE);

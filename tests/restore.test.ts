@@ -7,6 +7,7 @@ import {
   linkSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -22,8 +23,15 @@ import { createContext } from '../shared/context.ts';
 import { sandbox } from './helpers/cli.ts';
 import { driveTest } from './helpers/drives.ts';
 import { age, edit, refusal, snapshotOf, usersTree, versionsOf, withPair, withRealPair } from './helpers/pair.ts';
+import { treeOf } from './helpers/world.ts';
 
 const test = suite('restore');
+
+/** Files by path. */
+function contentsOf(root: string): Record<string, string> {
+  const files = Object.entries(treeOf(root, ['mode', 'mtime'])).filter(([path]) => !path.endsWith('/'));
+  return Object.fromEntries(files.map(([path, { content }]) => [path, content ?? '']));
+}
 
 const read = (...parts: string[]): string => readFileSync(join(...parts), 'utf8');
 
@@ -164,6 +172,41 @@ test('a version by operation and by date, of files whose names look like ours', 
     const back = await restoreFromBackup('Archive', { from: 'master', version: byOperation.operation_id }, pair.ctx);
     assert.is(back.files_copied, 1, JSON.stringify(back.problems));
     assert.is(read(pair.master, 'a.txt'), 'v2!', "the Master's own version came back");
+  });
+});
+
+test('the state of a date has the names of that day: files and folders renamed since, replaced and moved again', async () => {
+  const first = { 'Old/a': 'a1', 'Old/deep/b': 'b1', c: 'c1', gone: 'gone', stays: 'stays' };
+  await withPair({ master: first }, async (pair) => {
+    await pair.sync();
+    const dates: [Date, Record<string, string>][] = [];
+    const day = async (): Promise<void> => {
+      dates.push([new Date(), contentsOf(pair.master)]);
+      await new Promise((done) => setTimeout(done, 20));
+    };
+    await day();
+    renameSync(join(pair.master, 'Old'), join(pair.master, 'New'));
+    renameSync(join(pair.master, 'c'), join(pair.master, 'd'));
+    assert.is((await pair.sync()).files_moved, 3);
+    await day();
+    edit(pair.master, { 'New/a': 'a2 longer', c: 'another c' });
+    rmSync(join(pair.master, 'gone'));
+    await pair.sync({ options: { on_master_delete: 'trash' } });
+    await day();
+    renameSync(join(pair.master, 'New/deep'), join(pair.master, 'deep'));
+    renameSync(join(pair.master, 'New'), join(pair.master, 'Newest'));
+    renameSync(join(pair.master, 'd'), join(pair.master, 'Newest/d'));
+    await pair.sync({ options: { on_master_delete: 'trash' } });
+    await day();
+    rmSync(join(pair.master, 'deep'), { recursive: true });
+    edit(pair.master, { 'Newest/d': 'd2' });
+    await pair.sync({ options: { on_master_delete: 'trash' } });
+    for (const [index, [date, wanted]] of dates.entries()) {
+      const to = join(pair.box.root, `day-${index}`);
+      const result = await restoreFromBackup('Archive', { to, version: date.toISOString() }, pair.ctx);
+      assert.equal([result.status, result.problems], ['completed', []]);
+      assert.equal(contentsOf(to), wanted, `day ${index}`);
+    }
   });
 });
 

@@ -99,7 +99,7 @@ function releaseBelow(root: string): string[] {
   }
   for (const { device, image } of loopsBelow(root)) {
     found.push(`loop device: ${device} (${image})`);
-    detach(device);
+    detach(device, image);
   }
   return found;
 }
@@ -146,7 +146,7 @@ function makeDrive(spec: DriveSpec, folder: string): TestDrive {
     mount: join(folder, 'mount'),
     unplug: () => {
       must('umount', ['-l', drive.mount]);
-      detach(drive.device);
+      detach(drive.device, image);
     },
     replug: (mountPath = drive.mount) => {
       drive.device = must('losetup', ['--find', '--show', image]).trim();
@@ -160,18 +160,26 @@ function makeDrive(spec: DriveSpec, folder: string): TestDrive {
   return drive;
 }
 
-/** A driver in user space may hold the device after a lazy unmount; it gets a moment, then it is ended. */
-function detach(device: string): void {
+/**
+ * A driver in user space may hold the device after a lazy unmount; it gets a moment, then it is ended. Once it is free
+ * another process may take the device for an image of its own, which is left alone.
+ */
+function detach(device: string, image: string): void {
   run('losetup', ['-d', device]);
-  for (let tries = 0; tries < 100 && isAttached(device); tries += 1) {
+  for (let tries = 0; tries < 100 && holds(device, image); tries += 1) {
     if (tries === 40) for (const pid of holdersOf(device)) process.kill(pid, 'SIGKILL');
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 25);
     run('losetup', ['-d', device]);
   }
 }
 
-function isAttached(device: string): boolean {
-  return existsSync(join('/sys/block', device.replace('/dev/', ''), 'loop', 'backing_file'));
+function holds(device: string, image: string): boolean {
+  try {
+    const file = join('/sys/block', device.replace('/dev/', ''), 'loop', 'backing_file');
+    return readFileSync(file, 'utf8').startsWith(image);
+  } catch {
+    return false;
+  }
 }
 
 /** Filesystem drivers, other than this process, that have the device open. */
