@@ -284,15 +284,21 @@ class Run {
     const cancelled = (): boolean => this.control.cancelled;
     const { pool, lanes, algorithm, tally } = this;
     await scrubRows({ plan, sides, pool, lanes, pairId, algorithm, cancelled, tally }, this.ctx);
-    this.finished = !this.control.cancelled && tally.stopped === 0;
+    // A cancellation that comes with the last file has nothing left to stop.
+    this.finished = tally.stopped === 0;
   }
 
   /** A cancelled run heals nothing more. */
   async repair(): Promise<void> {
     const { job, control, tally } = this;
-    if (job.repair === null || control.cancelled) return;
-    this.phase = 'copy';
+    if (job.repair === null) return;
     const damaged = tally.cases.filter((one) => canHeal(one, tally.cases, job.repair?.pair));
+    if (damaged.length === 0) return;
+    if (control.cancelled) {
+      this.finished = false;
+      return;
+    }
+    this.phase = 'copy';
     for (const [side, direction] of [['master', 'to_master'] as const, ['backup', 'to_backup'] as const]) {
       const some = new Map(damaged.filter((one) => one.finding.side === side).map((one) => [one.finding.path, one]));
       if (some.size === 0) continue;

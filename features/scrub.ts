@@ -178,6 +178,7 @@ export interface Tally {
   bytes: number;
   /** Checksums that were not known before, by path. */
   learned: number;
+  /** Not read, because the run was cancelled. */
   stopped: number;
   level: 'none' | 'cache' | 'device';
   cases: Case[];
@@ -273,6 +274,7 @@ async function scrubSide(task: ScrubTask, side: OpenSide, rows: readonly Baselin
     }
   };
   const outcomes = await Promise.allSettled(Array.from({ length: task.lanes }, lane));
+  task.tally.stopped += groups.slice(next).flat().length;
   await good.finish();
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
 }
@@ -326,7 +328,10 @@ function caseOf(row: BaselineRow, side: Side, seen: ScrubResult, what: { kind: F
 async function learn(task: ScrubTask, ctx: Context): Promise<void> {
   const [master, backup] = task.sides as [OpenSide, OpenSide];
   for (const group of groupBySize(task.plan.unrecorded)) {
-    if (task.cancelled()) return;
+    if (task.cancelled()) {
+      task.tally.stopped += group.length;
+      continue;
+    }
     const read = (side: OpenSide): Promise<ScrubResult[]> => readRows(task, side, group, () => task.algorithm);
     const [ones, others] = await Promise.all([read(master), read(backup)]);
     const learned = group.flatMap((row, index) => {

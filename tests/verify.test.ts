@@ -237,7 +237,7 @@ test('a cancelled run keeps what it has read, and the next one goes on from ther
     });
     const first = await verifyFiles('Archive', { side: 'backup' }, ctx);
     if (first.status === 'cancelled') {
-      assert.ok(first.files_verified <= 6, 'the wish may come with the last file');
+      assert.ok(first.files_verified < 6);
       const second = await verify(pair, { side: 'backup' });
       assert.is(second.files_skipped, first.files_verified);
       assert.is(second.files_verified, 6 - first.files_verified);
