@@ -361,7 +361,7 @@ function describeResult(result: SyncResult, asked: number, paint: Paint): string
 // --- command ---
 
 const columns: readonly Column<Conflict>[] = [
-  { title: 'GROUP', value: ({ target }) => displayPath(target) },
+  { title: 'TARGET', value: ({ target }) => displayPath(target) },
   { title: 'TYPE', value: ({ conflict_type }) => conflict_type, style: () => 'warn' },
   { title: 'MASTER', value: ({ master }) => describeSide(master), style: () => 'master' },
   { title: 'BACKUP', value: ({ backup }) => describeSide(backup), style: () => 'backup' },

@@ -129,7 +129,7 @@ function reasonsAgainst(part: Counted, newest: Operation | null): string[] {
 }
 
 function reasonFor({ files, last_sync }: Counted): string {
-  return `${plural(files, 'file')} of the last sync (${last_sync}) are on Master and Backup with the same checksum, and were read back from the Backup`;
+  return `each of the ${plural(files, 'file')} of the last sync (${last_sync}) is on Master and Backup with the same checksum, and was read back from the Backup`;
 }
 
 function partLines(part: PartReport, paint: Paint): string[] {

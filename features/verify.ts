@@ -113,7 +113,7 @@ const STYLE = { completed: 'good', failed: 'bad', cancelled: 'warn', running: 'p
 function describe(result: VerifyResult, paint: Paint): string {
   const { status, findings, target, subpath } = result;
   const seconds = Math.max(0.001, (Date.parse(result.end_time) - Date.parse(result.start_time)) / 1000);
-  const name = displayPath(subpath === '' ? target : `${target}/${subpath}`);
+  const name = displayPath(subpath === '' ? target : `${target}, ${subpath}`);
   const counts: [number, string][] = [
     [result.files_rotten, 'rotten'],
     [result.files_unreadable, 'unreadable'],
