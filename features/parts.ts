@@ -9,6 +9,7 @@ import { messageOf, type Problem } from '../shared/errors.ts';
 import { isInside } from '../shared/paths.ts';
 import {
   completeOperation,
+  getOperation,
   listOperations,
   NOTHING_DONE,
   type Operation,
@@ -69,7 +70,9 @@ export async function runParts<R extends Outcome>(targets: readonly Target[], wo
   const failures: { target: Target; error: unknown }[] = [];
   const lane = async (some: readonly Target[]): Promise<void> => {
     for (const target of some) {
-      if (ctx.signal.aborted) return;
+      // What is asked of the whole reaches the parts that run; those that wait are asked here.
+      const { control } = await getOperation(uuid, ctx);
+      if (ctx.signal.aborted || control === 'cancel' || control === 'stop') return;
       try {
         done.push(await work.run(target, { parent }));
       } catch (error) {

@@ -9,7 +9,6 @@ import { flatten, type SparseOptions, unflatten, withDefaults } from '../shared/
 import { displayPath, isInside, joinPath, type RelPath, relPath } from '../shared/paths.ts';
 import { alwaysExcluded } from '../shared/scan.ts';
 import { homesOf, knownProjects, type Project } from './catalog.ts';
-import type { DriveInfo } from './detect.ts';
 import { type Group, getGroup, listGroups } from './groups.ts';
 
 /** A folder that both drives of a group have, or should have. */
@@ -33,14 +32,9 @@ export interface Choice {
  * The one or, for a project with several roles, the several targets that a name means.
  * @throws TandemError `not_found`, `ambiguous`; `invalid` for a project whose group is gone, or a role that it has not.
  */
-export async function targetsOf(
-  query: string,
-  choice: Choice,
-  ctx: Context,
-  drives?: readonly DriveInfo[],
-): Promise<Target[]> {
+export async function targetsOf(query: string, choice: Choice, ctx: Context): Promise<Target[]> {
   const groups = calledSo(query, listGroups(ctx));
-  const known = await projectsUnlessSure(groups, query, ctx, drives);
+  const known = await projectsUnlessSure(groups, query, ctx);
   const projects = calledSo(query, known);
   if (projects.length === 0) return [groupTarget(query, choice, ctx, known)];
   if (projects.length > 1 || groups.length > 0) throw severalFit(query, groups, projects);
@@ -146,13 +140,8 @@ export function optionSources(
 // --- internal ---
 
 /** A group's name needs no look at the drives, unless a project that was seen here is called so too. */
-async function projectsUnlessSure(
-  groups: readonly Group[],
-  query: string,
-  ctx: Context,
-  drives: readonly DriveInfo[] | undefined,
-): Promise<Project[]> {
-  if (groups.length === 0) return knownProjects(ctx, drives);
+async function projectsUnlessSure(groups: readonly Group[], query: string, ctx: Context): Promise<Project[]> {
+  if (groups.length === 0) return knownProjects(ctx);
   return calledSo(query, await knownProjects(ctx, []));
 }
 

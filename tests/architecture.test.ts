@@ -18,7 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   groups: ['detect', 'handover', 'pairs'],
   encrypt: ['groups'],
   catalog: ['detect', 'groups', 'pairs'],
-  targets: ['catalog', 'detect', 'groups'],
+  targets: ['catalog', 'groups'],
   enrol: ['catalog', 'detect', 'groups', 'pairs', 'targets'],
   projects: ['catalog', 'detect', 'enrol', 'groups', 'pairs', 'targets'],
   orphans: ['catalog', 'groups'],

@@ -522,6 +522,29 @@ test('a name that is a project and a group is asked about', () =>
     assert.is((await syncToBackup(id, {}, ctx)).status, 'completed');
   }));
 
+test('a part that has not begun when the whole is cancelled does not begin', () =>
+  withStudio(async (studio) => {
+    const { ctx } = studio;
+    await createProject({ name: 'Film', path: 'Film', roles: ['one=Footage', 'two=Footage'] }, ctx);
+    const many = Object.fromEntries(Array.from({ length: 3000 }, (_, at) => [`Film/one/f${at}`, 'x'.repeat(200)]));
+    studio.edit('footage', 'master', { ...many, 'Film/two/late': 'late' });
+    let asked: Promise<void> | undefined;
+    const cancel = async (): Promise<void> => {
+      const [whole] = await listOperations({ limit: 1, whole: true }, ctx);
+      if (whole) await setControl(whole, 'cancel', ctx);
+    };
+    const watching = studio.context({
+      emit: (event) => {
+        if (event.kind === 'operation_started') asked ??= cancel();
+      },
+    });
+    const result = await syncToBackup('Film', {}, watching);
+    await asked;
+    assert.equal([result.status, result.parts?.length], ['cancelled', 1]);
+    assert.not(existsSync(studio.at('footage', 'backup', 'Film/two/late')));
+    assert.is((await syncToBackup('Film', {}, ctx)).status, 'completed');
+  }));
+
 test('cancelling the whole cancels its parts', () =>
   withStudio(async (studio) => {
     const { ctx } = studio;
