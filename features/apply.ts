@@ -17,12 +17,14 @@ import { clearPartials } from '../shared/recover.ts';
 import { dropWaiting, RESUMABLE } from '../shared/resume.ts';
 import { type ClockRules, isRacy } from '../shared/rows.ts';
 import type { SyncStatistics } from '../shared/statistics.ts';
+import { recordedSuffix } from '../shared/stored.ts';
 import type { CommitItem, ExpectedItem, Outcome, StageItem, StageResult } from '../shared/tasks.ts';
 import type { WorkerPool } from '../shared/workers.ts';
 import { type ArrangeHost, arrange } from './arrange.ts';
 import { type BulkHost, copyNewFiles } from './bulk.ts';
 import { type Counts, RunControl } from './control.ts';
 import { type BaselineRow, type FileAction, readBaseline } from './history.ts';
+import { Placing } from './placing.ts';
 import type { Plan } from './plan.ts';
 import type { Action } from './reconcile.ts';
 import { RunRecord } from './record.ts';
@@ -90,6 +92,9 @@ class Run {
   private readonly linkTargets: ReadonlySet<string>;
   /** Records, made or used in this run, of files with several names. */
   private readonly linked = new Map<string, BaselineRow>();
+  /** By the number of its item: what is being copied. */
+  private readonly subjects = new Map<number, Action>();
+  private readonly place: Placing;
   private phase: Phase = 'prepare';
   private filesDone = 0;
   private seq = 0;
@@ -113,6 +118,7 @@ class Run {
     this.statistics = task.statistics;
     this.clock = masterClock(task.pair);
     this.record = new RunRecord(task, ctx);
+    this.place = new Placing(task.pair, options);
   }
 
   async start(): Promise<void> {
@@ -136,7 +142,7 @@ class Run {
       this.arrangeHost(),
     );
     const of = (...kinds: Action['kind'][]): Action[] => actions.filter(({ kind }) => kinds.includes(kind));
-    const copies = of('copy', 'update');
+    const copies = of('copy', 'update', 'convert');
     this.phase = 'copy';
     const files = copies.filter(({ link_to }) => link_to === undefined);
     await this.copyNew(files.filter((action) => this.isPlainNew(action)));
@@ -191,9 +197,10 @@ class Run {
   // --- copies ---
 
   /** A file that nothing on the Backup stands in the way of, and no other name of it will refer to. */
-  private isPlainNew({ kind, entry, backup, path, source_path }: Action): boolean {
+  private isPlainNew({ kind, entry, backup, path, source_path, stored, occupied }: Action): boolean {
     const { strict, plan } = this.task;
     if (strict || !this.task.agrees || plan.options.verify_checksums === 'checksum') return false;
+    if (stored || occupied || this.place.encodes(path) !== this.place.encode) return false;
     return (
       kind === 'copy' && entry === 'f' && backup === null && source_path === undefined && !this.linkTargets.has(path)
     );
@@ -209,6 +216,7 @@ class Run {
     return {
       pool: this.pool,
       lanes: this.lanes,
+      encode: this.place.encode,
       control: this.control,
       prove: () => this.prove(),
       staged: (files) => {
@@ -252,8 +260,21 @@ class Run {
     const retry: StageItem[] = [];
     await this.stageAndCommit(work, toItem, retry);
     const again: StageItem[] = [];
-    await this.stageAndCommit([...retry, ...this.failedLinks.splice(0)], (item) => item, again);
-    await this.record.note(again.map((item) => this.fail(item.path, 'changed during copy', item.size)));
+    const copies = this.failedLinks.splice(0).map((item) => this.asCopy(item));
+    await this.stageAndCommit([...retry, ...copies], (item) => item, again);
+    await this.record.note(again.map((item) => this.fail(this.pathOf(item), 'changed during copy', item.size)));
+  }
+
+  private asCopy({ linkFacts: _, ...item }: StageItem): StageItem {
+    return { ...item, ...this.place.of(this.subjectOf(item)), linkTo: null };
+  }
+
+  private subjectOf({ seq }: Pick<StageItem, 'seq'>): Action {
+    return this.subjects.get(seq) as Action;
+  }
+
+  private pathOf(item: Pick<StageItem, 'seq'>): string {
+    return this.subjectOf(item).path;
   }
 
   /** Further names of files, once the first name is in place and recorded. */
@@ -266,7 +287,8 @@ class Run {
       if (known?.path === first) {
         this.linked.set(first, known);
         const sides = this.record.sides(known);
-        items.push({ ...item, linkFacts: { master: sides.source, backup: sides.target } });
+        const linked = this.place.link(item, { path: action.path, first: known });
+        items.push({ ...linked, linkFacts: { master: sides.source, backup: sides.target } });
       } else items.push({ ...item, linkTo: null });
     }
     await this.copyItems(items, (item) => item);
@@ -274,16 +296,14 @@ class Run {
 
   private stageItem(action: Action): StageItem {
     this.seq += 1;
+    this.subjects.set(this.seq, action);
     return {
       seq: this.seq,
-      path: action.path,
       kind: action.entry,
       size: action.size,
-      from: action.source_path,
       linkTo: action.link_to ?? null,
       masterFacts: this.task.strict ? action.master : null,
-      backupFacts: action.backup,
-      backupShared: action.backup_shared === true,
+      ...this.place.of(action),
     };
   }
 
@@ -322,8 +342,8 @@ class Run {
         batches.add({ item, result, startedAt }, result.bytes);
         this.filesDone += 1;
       } else if (result.outcome === 'stopped') return;
-      else if (item.linkTo !== null) this.failedLinks.push({ ...item, linkTo: null });
-      else failed.push(this.fail(item.path, result.message, item.size));
+      else if (item.linkTo !== null) this.failedLinks.push(item);
+      else failed.push(this.fail(this.pathOf(item), result.message, item.size));
     });
     if (failed.length === 0) return;
     // A pulled drive fails file by file: then the run ends here instead of listing them all.
@@ -339,24 +359,28 @@ class Run {
     const parts = chunk(good.map(commitItem), GROUP_FILES);
     const results = (await Promise.all(parts.map((part) => this.pool.run('commit', part)))).flat();
     await this.pool.run('flush');
+    await this.retire(good.filter((_, index) => results[index]?.outcome === 'done'));
     const rows: BaselineRow[] = [];
     const actions: FileAction[] = [];
     results.forEach((committed, index) => {
       const staged = good[index] as Staged;
-      const { path, size, linkTo } = staged.item;
+      const { size, linkTo } = staged.item;
+      const subject = this.subjectOf(staged.item);
+      const { path } = subject;
       if (committed.outcome === 'done' && isShort(staged, committed.backupFacts)) {
         actions.push(this.fail(path, SHORT, size));
       } else if (committed.outcome === 'done') {
         const recorded = this.rowOf(staged, committed.backupFacts);
-        if (staged.item.from === undefined) rows.push(recorded);
+        if (subject.source_path === undefined) rows.push(recorded);
         if (linkTo !== null || this.linkTargets.has(path)) this.linked.set(path, recorded);
-        actions.push({ path, action: staged.item.backupFacts === null ? 'copy' : 'update', size, status: 'done' });
+        actions.push({ path, action: doneTo(subject), size, status: 'done' });
         this.placed(staged);
+        this.subjects.delete(staged.item.seq);
       } else if (committed.outcome === 'changed') {
         retry.push(staged.item);
         this.filesDone -= 1;
       } else if (committed.outcome === 'conflict') actions.push(this.lateConflict(path, committed.message));
-      else if (linkTo !== null) this.failedLinks.push({ ...staged.item, linkTo: null });
+      else if (linkTo !== null) this.failedLinks.push(staged.item);
       else actions.push(this.fail(path, committed.message, size));
     });
     await this.record.write(rows, [], actions);
@@ -364,32 +388,46 @@ class Run {
     if (results.some(({ outcome }) => outcome === 'failed')) assertIdentity(this.task.pair);
   }
 
+  /** What was stored in another form goes once its new form is on the medium. */
+  private async retire(placed: readonly Staged[]): Promise<void> {
+    const items = placed.flatMap(({ item }) => item.retire ?? []);
+    if (items.length === 0) return;
+    this.prove();
+    const results = await this.pool.run('retire', items);
+    await this.pool.run('flush');
+    this.statistics.problems.push(...results.filter(({ message }) => message !== ''));
+  }
+
   /** Whatever is done to one name of a file changes the ctime that is recorded under its other names. */
   private async refreshLinks(): Promise<void> {
     for (const part of chunk([...this.linked.values()], BATCH_FILES)) {
       const facts = await this.pool.run(
         'restat',
-        part.map(({ path }) => path),
+        part.map((known) => this.place.stands(known)),
       );
       const rows = part.flatMap((known, index): BaselineRow[] => {
         const now = facts[index] ?? '';
         const { source, target } = this.record.sides(known);
         if (now === target || !sameInode(now, target)) return [];
         const { checksum, checksum_algorithm: algorithm, doubt, size, path } = known;
-        return [this.record.row(path, size, source, now, { checksum, algorithm, doubt: doubt === '' ? '' : 'racy' })];
+        const stored = recordedSuffix(known);
+        return [
+          this.record.row(path, size, source, now, { checksum, algorithm, doubt: doubt === '' ? '' : 'racy', stored }),
+        ];
       });
       await this.record.write(rows, [], []);
     }
   }
 
   private placed({ item, result }: Staged): void {
-    if (item.kind === 'd') this.touched.add(item.path);
+    const { path, source_path, backup } = this.subjectOf(item);
+    if (item.kind === 'd') this.touched.add(path);
     else {
       this.statistics.files_copied += 1;
       this.statistics.bytes_copied += result.bytes;
     }
-    if (item.backupFacts?.startsWith('d ')) this.gone.add(item.path);
-    if (item.from === undefined) this.touched.add(parentOf(item.path));
+    if (backup?.startsWith('d ')) this.gone.add(path);
+    if (source_path === undefined) this.touched.add(parentOf(path));
   }
 
   private lateConflict(path: string, message: string): FileAction {
@@ -402,8 +440,9 @@ class Run {
   /** Compares what was written with what was read, before any of it takes a name. */
   private async verifyStaged(batch: readonly Staged[]): Promise<readonly Staged[]> {
     const level = this.task.plan.options.verify_checksums;
-    const files = batch.filter(({ item }) => item.kind === 'f' && item.linkTo === null);
-    if (level !== 'checksum' || files.length === 0) return batch;
+    const wanted = ({ item }: Staged): boolean => level === 'checksum' || this.subjectOf(item).kind === 'convert';
+    const files = batch.filter((one) => one.item.kind === 'f' && one.item.linkTo === null && wanted(one));
+    if (files.length === 0) return batch;
     await this.pool.run('flush');
     const direct = await readsPastCache(this.task.pair.backup, this.task.pair.backupDrive, this.ctx);
     const bad = new Set<number>();
@@ -411,32 +450,35 @@ class Run {
       chunk(files, 64).map((some) =>
         this.pool.run(
           'verify',
-          some.map(({ result }) => ({ seq: result.seq, checksum: result.checksum })),
+          some.map(({ item, result: { seq, checksum } }) => ({ seq, checksum, stored: item.encode ?? '' })),
           direct,
         ),
       ),
     )) {
       for (const seq of part.failed) bad.add(seq);
-      if (part.level === 'cache') this.statistics.verified = 'cache';
+      if (part.level === 'cache' && level === 'checksum') this.statistics.verified = 'cache';
     }
     const failed = batch
       .filter(({ item }) => bad.has(item.seq))
       .map(({ item }) =>
-        this.fail(item.path, 'what was read back from the drive differs from what was written', item.size),
+        this.fail(this.pathOf(item), 'what was read back from the drive differs from what was written', item.size),
       );
     await this.record.note(failed);
     return batch.filter(({ item }) => !bad.has(item.seq));
   }
 
   private rowOf({ item, result, startedAt }: Staged, backupFacts: string): BaselineRow {
-    const original = item.linkTo === null ? undefined : this.linked.get(item.linkTo);
+    const subject = this.subjectOf(item);
+    const { path } = subject;
+    const original = item.linkTo === null ? undefined : this.linked.get(subject.link_to ?? '');
     const checksum = original?.checksum ?? result.checksum;
     const algorithm = original?.checksum_algorithm ?? this.task.plan.options.checksum_algorithm;
-    const size = item.kind === 'f' ? new Entry(result.masterFacts, item.path).size : 0;
-    return this.record.row(item.path, size, result.masterFacts, backupFacts, {
+    const size = item.kind === 'f' ? (original?.size ?? result.bytes) : 0;
+    return this.record.row(path, size, result.masterFacts, backupFacts, {
       checksum,
       algorithm: checksum === '' ? '' : algorithm,
       target: result.target,
+      stored: this.place.left(item, subject, original),
       doubt: original?.doubt === 'racy' ? 'racy' : this.doubt(item.kind, result.masterFacts, startedAt),
     });
   }
@@ -447,6 +489,7 @@ class Run {
       checksum: action.checksum ?? '',
       algorithm: action.checksum_algorithm ?? '',
       target: action.target ?? '',
+      stored: action.stored ?? '',
       doubt: this.doubt(action.entry, action.master ?? '', Date.parse(this.task.plan.created_at)),
     });
   }
@@ -474,11 +517,21 @@ class Run {
     };
   }
 
+  /** What the plan saw of a path, for a worker to find again before it touches anything. */
+  private expected(action: Action): ExpectedItem {
+    const { path, entry, master, backup, backup_shared } = action;
+    const facts = { masterFacts: master ?? '', backupFacts: backup ?? '' };
+    return { path, kind: entry, ...facts, backupShared: backup_shared === true, stored: this.place.suffix(action) };
+  }
+
   private async mirrorMetadata(actions: readonly Action[]): Promise<void> {
     for (const part of chunk(actions, BATCH_FILES)) {
       if (this.control.cancelled) return;
       this.prove();
-      const results = await this.pool.run('copyMetadata', part.map(expected));
+      const results = await this.pool.run(
+        'copyMetadata',
+        part.map((action) => this.expected(action)),
+      );
       await this.pool.run('flush');
       const rows: BaselineRow[] = [];
       const notes: FileAction[] = [];
@@ -502,7 +555,10 @@ class Run {
     for (const part of chunk(deepestFirst, BATCH_FILES)) {
       if (this.control.cancelled) return;
       this.prove();
-      const results = await this.pool.run('remove', part.map(expected));
+      const results = await this.pool.run(
+        'remove',
+        part.map((action) => this.expected(action)),
+      );
       await this.pool.run('flush');
       const gone: string[] = [];
       const notes: FileAction[] = [];
@@ -576,23 +632,16 @@ class Run {
   }
 }
 
-/** What the plan saw of a path, for a worker to find again before it touches anything. */
-function expected({ path, entry, master, backup, backup_shared }: Action): ExpectedItem {
-  return {
-    path,
-    kind: entry,
-    masterFacts: master ?? '',
-    backupFacts: backup ?? '',
-    backupShared: backup_shared === true,
-  };
-}
-
 /** Field by field: spreading a hundred thousand objects shows. */
 function commitItem({ item, result }: Staged): CommitItem {
-  const { seq, path, kind, from, linkTo, linkFacts, backupFacts, backupShared } = item;
-  return { seq, path, kind, from, linkTo, linkFacts, backupFacts, backupShared, stagedFacts: result.masterFacts };
+  const { seq, path, kind, from, retire, linkTo, linkFacts, backupFacts, backupShared } = item;
+  return { seq, path, kind, from, retire, linkTo, linkFacts, backupFacts, backupShared, stagedFacts: result.masterFacts };
 }
 
 function isShort({ item, result }: Staged, backupFacts: string): boolean {
-  return item.kind === 'f' && item.linkTo === null && new Entry(backupFacts, item.path).size !== result.bytes;
+  return item.kind === 'f' && item.linkTo === null && new Entry(backupFacts, item.path).size !== result.written;
+}
+
+function doneTo({ kind, backup }: Action): string {
+  return kind === 'convert' ? kind : backup === null ? 'copy' : 'update';
 }

@@ -8,6 +8,7 @@ import { isInside, parentOf } from '../shared/paths.ts';
 import { isRespelling } from '../shared/renames.ts';
 import { type ClockRules, isRacy, makeRow } from '../shared/rows.ts';
 import type { SyncStatistics } from '../shared/statistics.ts';
+import { recordedSuffix } from '../shared/stored.ts';
 import { statAt } from '../shared/syscalls.ts';
 import type { CommitResult, MoveItem } from '../shared/tasks.ts';
 import type { WorkerPool } from '../shared/workers.ts';
@@ -146,10 +147,10 @@ class Arrangement {
     if (results.some(({ outcome }) => outcome === 'failed')) assertIdentity(host.pair);
   }
 
-  private itemOf({ path, from = '', entry, master, backup }: Action): MoveItem {
+  private itemOf({ path, from = '', entry, master, backup, stored = '' }: Action): MoveItem {
     this.seq += 1;
     const facts = { masterFacts: master ?? '', backupFacts: backup ?? '' };
-    return { seq: this.seq, path, from, kind: entry, ...facts, respelled: isRespelling(from, path) };
+    return { seq: this.seq, path, from, kind: entry, ...facts, stored, respelled: isRespelling(from, path) };
   }
 
   private async recordAll(moves: readonly Action[], results: readonly CommitResult[], since: number): Promise<void> {
@@ -213,7 +214,8 @@ class Arrangement {
     const { path, size, master, checksum = '', checksum_algorithm: algorithm = '', target = '' } = action;
     const facts = master ?? '';
     const doubt = action.entry === 'f' && isRacy(facts, since, this.host.clock) ? 'racy' : '';
-    return makeRow(path, size, facts, backupFacts, { checksum, algorithm, target, doubt });
+    const extras = { checksum, algorithm, target, doubt, stored: action.stored ?? '' } as const;
+    return makeRow(path, size, facts, backupFacts, extras);
   }
 }
 
@@ -225,7 +227,8 @@ function rowsOfFolder(rows: readonly BaselineRow[], action: Action, backupFacts:
     const { checksum, checksum_algorithm: algorithm, link_target: target } = row;
     const doubt = row.doubt === '' ? '' : 'racy';
     const place = `${path}${row.path.slice(from.length)}`;
-    return makeRow(place, row.size, row.master_facts, row.backup_facts, { checksum, algorithm, target, doubt });
+    const extras = { checksum, algorithm, target, doubt, stored: recordedSuffix(row) } as const;
+    return makeRow(place, row.size, row.master_facts, row.backup_facts, extras);
   });
 }
 

@@ -36,7 +36,10 @@ export async function listBrought(task: BroughtTask, ctx: Context): Promise<Prob
   const problems: Problem[] = [];
   try {
     const known = await loadKnown(task, ctx);
+    const stored = [...known.rows.values()].some(({ stored_name }) => stored_name !== '');
     for (const side of ['master', 'backup'] as const) {
+      // Manifests list plain files: those of a Backup that compresses or seals them are the Master's.
+      if (side === 'backup' && stored) continue;
       if (task.pair[`${side}Drive`].read_only) continue;
       try {
         const found = new Drive(task, side, known).write(ctx);

@@ -4,6 +4,7 @@
  * put in place, flushed, recorded.
  */
 import { Batches, groupBySize } from '../shared/batches.ts';
+import type { Suffix } from '../shared/stored.ts';
 import type { Other, Outcome, PlacedGroup } from '../shared/tasks.ts';
 import type { WorkerPool } from '../shared/workers.ts';
 import type { Action } from './reconcile.ts';
@@ -12,6 +13,8 @@ import type { Action } from './reconcile.ts';
 export interface BulkHost {
   readonly pool: WorkerPool;
   readonly lanes: number;
+  /** The form in which they are stored. */
+  readonly encode: Suffix;
   readonly control: { readonly cancelled: boolean; readonly stopped: boolean };
   /** Before anything is put in place; throws when the drives or the lock are not ours any more. */
   prove(): void;
@@ -55,7 +58,7 @@ interface Group {
 
 async function stage(group: Group, batches: Batches<Group>, host: BulkHost): Promise<void> {
   const paths = group.actions.map(({ path }) => path).join('\0');
-  const { result, on } = await host.pool.runSomewhere('stageNew', group.first, paths, Date.now());
+  const { result, on } = await host.pool.runSomewhere('stageNew', group.first, paths, Date.now(), host.encode);
   host.staged(result.files);
   if (result.files > 0) batches.add({ ...group, on }, result.bytes, result.files);
   await setAside(group, result.others, host);

@@ -4,7 +4,7 @@
  * everything is in the history and can be undone.
  */
 import { isUtf8 } from 'node:buffer';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,6 +28,7 @@ import { Entry } from '../shared/listing.ts';
 import { displayPath, isInside, type RelPath, relPath } from '../shared/paths.ts';
 import type { BaselineRow } from '../shared/rows.ts';
 import { choiceOf, lockFlags, lockOptions, roleOption, targetOptions } from '../shared/run-options.ts';
+import { recordedSuffix, type Suffix } from '../shared/stored.ts';
 import { type Stat, statAt } from '../shared/syscalls.ts';
 import { listGroups } from './groups.ts';
 import { readBaseline } from './history.ts';
@@ -36,6 +37,7 @@ import type { Keep } from './resolution.ts';
 import { exitCodeOf, type RunFlags, type Step, type SyncResult, syncSums } from './run.ts';
 import { type OpenPair, openPair } from './session.ts';
 import { mergeConflict, pairOf, planResolution, resolvePaths } from './settle.ts';
+import { copyOut } from './storing.ts';
 import { pathWithin, type Target, targetName, targetsOf, wholeOf } from './targets.ts';
 
 /** One side of a conflict. */
@@ -110,28 +112,59 @@ export async function diffConflict(target: string, path: string, ctx: Context, r
   const name = place.path;
   const pair = await openPair(place.target.group, ctx, true);
   try {
-    const stats = [pair.master, pair.backup].map(({ dir, label }) => {
-      const stat = statAt(dir, name);
+    const stored = await storedOf(place.target, name, ctx);
+    const stats = [pair.master, pair.backup].map(({ dir, label }, index) => {
+      const stat = statAt(dir, index === 0 ? name : name + stored);
       if (stat?.kind === 'f') return stat;
       throw new TandemError('not_found', `There is no file '${displayPath(name)}' on '${displayPath(label)}'.`, {
         hint: '`tandem conflicts show` says what stands on either side.',
       });
     }) as [Stat, Stat];
-    const text = stats.every(({ size }) => size <= LARGEST_TEXT) ? await textDiff(pair, name, ctx) : null;
-    const fields = [plainFields(stats[0]), plainFields(stats[1])] as const;
-    if (text === null) {
-      Object.assign(fields[0], await mediaFields(join(pair.master.mountPath, name), ctx));
-      Object.assign(fields[1], await mediaFields(join(pair.backup.mountPath, name), ctx));
-    }
-    const keys = [...new Set([...Object.keys(fields[0]), ...Object.keys(fields[1])])];
-    const shown = keys.map((field) => ({ field, master: fields[0][field] ?? '—', backup: fields[1][field] ?? '—' }));
-    return { text, fields: shown.filter(({ master, backup }) => master !== backup) };
+    return await differenceOf(pair, name, stored, stats, ctx);
   } finally {
     await pair.close();
   }
 }
 
 // --- internal ---
+
+/** How the Backup stores what is recorded under this path. */
+async function storedOf({ group }: Target, path: RelPath, ctx: Context): Promise<Suffix> {
+  const pairId = await pairOf(group, ctx);
+  const rows = pairId === null ? [] : await readBaseline(pairId, path, ctx);
+  const row = rows.find((one) => one.path === path);
+  return row ? recordedSuffix(row) : '';
+}
+
+/** The Backup's file is compared as what it holds. */
+async function differenceOf(
+  pair: OpenPair,
+  path: RelPath,
+  stored: Suffix,
+  stats: [Stat, Stat],
+  ctx: Context,
+): Promise<Difference> {
+  const folder = mkdtempSync(join(tmpdir(), 'tandem-diff-'));
+  try {
+    const files: [string, string] = [join(pair.master.dir.path, path), join(pair.backup.dir.path, path)];
+    if (stored !== '') {
+      files[1] = join(folder, 'backup');
+      await copyOut(pair, path, stored, files[1], ctx);
+      stats[1] = { ...stats[1], size: statSync(files[1]).size };
+    }
+    const text = stats.every(({ size }) => size <= LARGEST_TEXT) ? await textDiff(files, folder, path, ctx) : null;
+    const fields = [plainFields(stats[0]), plainFields(stats[1])] as const;
+    if (text === null) {
+      Object.assign(fields[0], await mediaFields(join(pair.master.mountPath, path), ctx));
+      Object.assign(fields[1], await mediaFields(stored === '' ? join(pair.backup.mountPath, path) : files[1], ctx));
+    }
+    const keys = [...new Set([...Object.keys(fields[0]), ...Object.keys(fields[1])])];
+    const shown = keys.map((field) => ({ field, master: fields[0][field] ?? '—', backup: fields[1][field] ?? '—' }));
+    return { text, fields: shown.filter(({ master, backup }) => master !== backup) };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
 
 async function conflictsOf(target: Target, ctx: Context): Promise<Conflict[]> {
   const pairId = await pairOf(target.group, ctx);
@@ -185,11 +218,15 @@ function keptOf(target: Target, decided: readonly Decided[]): Map<string, Keep> 
 const LARGEST_TEXT = 4 * 1024 * 1024;
 
 /** Null unless both are text. Works on copies, so that the program cannot be led elsewhere in the meantime. */
-async function textDiff(pair: OpenPair, path: RelPath, ctx: Context): Promise<string | null> {
-  const folder = mkdtempSync(join(tmpdir(), 'tandem-diff-'));
+async function textDiff(
+  originals: readonly string[],
+  folder: string,
+  path: RelPath,
+  ctx: Context,
+): Promise<string | null> {
   try {
-    const files = [pair.master, pair.backup].map(({ dir }, index) => {
-      const content = readFileSync(join(dir.path, path));
+    const files = originals.map((original, index) => {
+      const content = readFileSync(original);
       const copy = join(folder, String(index));
       writeFileSync(copy, content);
       return { copy, text: isUtf8(content) && !content.includes(0) };
@@ -201,8 +238,6 @@ async function textDiff(pair: OpenPair, path: RelPath, ctx: Context): Promise<st
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return null;
     throw error;
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
   }
 }
 

@@ -160,14 +160,18 @@ const BLOCK = 4096;
  */
 function tooLittleSpace({ actions, pair }: Guarded): Guard[] {
   let needed = 0;
+  let largest = 0;
   for (const action of actions) {
     const copied = action.kind === 'copy' || action.kind === 'update';
     if (action.kind === 'mkdir') needed += BLOCK;
     else if (copied && action.link_to === undefined && !action.sparse) needed += rounded(action.size);
+    // A file that is only stored in another form gives its room back: there has to be room for one at a time.
+    else if (action.kind === 'convert') largest = Math.max(largest, rounded(action.size));
     // A version of a file with several names is a copy of its own.
     if ((copied || action.kind === 'delete') && action.backup_shared && action.backup !== null)
       needed += rounded(Number(factsField(action.backup, 1)));
   }
+  needed += largest;
   // Parts of large files that wait on the drive are built upon or freed.
   const free = freeBytes(pair.backup) + waitingBytes(pair.backup.dir);
   if (needed <= free) return [];

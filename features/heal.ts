@@ -12,11 +12,12 @@ import { readsPastCache } from '../shared/past-cache.ts';
 import { depthOf, parentOf } from '../shared/paths.ts';
 import { clearPartials } from '../shared/recover.ts';
 import { isRacy, makeSidedRow } from '../shared/rows.ts';
+import { recordedSuffix, storedPath } from '../shared/stored.ts';
 import type { CommitItem, StageItem, StageResult } from '../shared/tasks.ts';
 import { trashFolder } from '../shared/trash.ts';
 import type { WorkerPool } from '../shared/workers.ts';
 import { type BaselineRow, writeBaseline } from './history.ts';
-import { assertIdentity, masterClock, type OpenPair, OS_JUNK, reversedPair, transferSession } from './session.ts';
+import { assertIdentity, masterClock, type OpenPair, OS_JUNK, reversedPair, syncOptions, transferSession } from './session.ts';
 
 export type Direction = 'to_master' | 'to_backup';
 
@@ -70,7 +71,9 @@ export async function copyFiles(
     for (const algorithm of ALGORITHMS) {
       const some = items.filter(({ row }) => row.checksum_algorithm === algorithm);
       if (some.length === 0) continue;
-      task.pool.open({ transfer: transferSession(view, task.operation), algorithm, junk: OS_JUNK, mhl: false });
+      const { compression_level: compressionLevel } = syncOptions(task.pair.group, {});
+      const transfer = transferSession(view, task.operation);
+      task.pool.open({ transfer, algorithm, junk: OS_JUNK, mhl: false, compressionLevel });
       for (const batch of groupBySize(some.map((item) => ({ ...item, size: item.row.size })))) {
         if (task.cancelled()) break;
         const results = await new Batch({ task, view, algorithm, ctx }, batch, seq).run();
@@ -136,9 +139,10 @@ class Batch {
 
   private async stage(): Promise<Staged[]> {
     const stages = this.items.map(({ row, facts, shared }, index): StageItem => {
-      const { path, size } = row;
+      const place = placeOf(row, this.setting.view);
       const seq = this.firstSeq + index + 1;
-      return { seq, path, kind: 'f', size, linkTo: null, masterFacts: null, backupFacts: facts, backupShared: shared };
+      const expected = { masterFacts: null, backupFacts: facts, backupShared: shared };
+      return { seq, ...place, kind: 'f', size: row.size, linkTo: null, ...expected };
     });
     const results = await this.setting.task.pool.run('stage', stages);
     return results.flatMap((result, index): Staged[] => {
@@ -155,7 +159,7 @@ class Batch {
   private async readBack(staged: readonly Staged[]): Promise<Staged[]> {
     const { task, view, ctx } = this.setting;
     const direct = await readsPastCache(view.backup, view.backupDrive, ctx);
-    const sums = staged.map(({ result: { seq, checksum } }) => ({ seq, checksum }));
+    const sums = staged.map(({ stage, result: { seq, checksum } }) => ({ seq, checksum, stored: stage.encode ?? '' }));
     const { failed } = await task.pool.run('verify', sums, direct);
     const bad = new Set(failed);
     return staged.filter(({ item, result }) => {
@@ -172,7 +176,7 @@ class Batch {
     await task.pool.run('flush');
     const rows: BaselineRow[] = [];
     results.forEach(({ outcome, message, backupFacts }, index) => {
-      const { item, result } = staged[index] as Staged;
+      const { item, stage, result } = staged[index] as Staged;
       const { path, size, checksum } = item.row;
       if (outcome !== 'done') {
         this.refuse(item, message);
@@ -180,9 +184,14 @@ class Batch {
       }
       const doubt = isRacy(result.masterFacts, this.startedAt, masterClock(view)) ? 'racy' : '';
       rows.push(
-        makeSidedRow(view.reversed, path, size, result.masterFacts, backupFacts, { checksum, algorithm, doubt }),
+        makeSidedRow(view.reversed, path, size, result.masterFacts, backupFacts, {
+          checksum,
+          algorithm,
+          doubt,
+          stored: recordedSuffix(item.row),
+        }),
       );
-      const version = `${trashFolder(task.operation, '')}/${path}`;
+      const version = `${trashFolder(task.operation, '')}/${stage.path}`;
       this.results.push({ path, healed: true, message: '', version, bytes: Number(factsField(backupFacts, 1)) });
     });
     await writeBaseline(task.pairId, task.pair.group.id, 'restore', rows, [], ctx);
@@ -193,13 +202,23 @@ class Batch {
   }
 }
 
+/** The Backup's file may be stored under another name; it keeps its form. */
+function placeOf(row: BaselineRow, { storedSide }: OpenPair): Pick<StageItem, 'path' | 'from' | 'encode' | 'decode'> {
+  const stored = recordedSuffix(row);
+  if (stored === '') return { path: row.path };
+  const place = storedPath(row.path, row.stored_name);
+  return storedSide === 'backup'
+    ? { path: place, from: row.path, encode: stored }
+    : { path: row.path, from: place, decode: stored };
+}
+
 function refused(path: string, message: string): HealResult {
   return { path, healed: false, message, version: null, bytes: 0 };
 }
 
 function commitItem({ stage, result }: Staged): CommitItem {
-  const { seq, path, backupFacts, backupShared } = stage;
-  return { seq, path, kind: 'f', linkTo: null, backupFacts, backupShared, stagedFacts: result.masterFacts };
+  const { seq, path, from, backupFacts, backupShared } = stage;
+  return { seq, path, from, kind: 'f', linkTo: null, backupFacts, backupShared, stagedFacts: result.masterFacts };
 }
 
 /** A folder in which a file was exchanged has another time now: it gets that of its twin again. */

@@ -279,6 +279,7 @@ class Run {
   async read(): Promise<void> {
     const { sides } = this.job;
     const { plan, pairId, uuid } = this.names;
+    await this.haveKey();
     this.control.begin();
     this.pool.open({ transfer: readingSession(sides, uuid), algorithm: this.algorithm, junk: OS_JUNK, mhl: false });
     const cancelled = (): boolean => this.control.cancelled;
@@ -286,6 +287,16 @@ class Run {
     await scrubRows({ plan, sides, pool, lanes, pairId, algorithm, cancelled, tally }, this.ctx);
     // A cancellation that comes with the last file has nothing left to stop.
     this.finished = tally.stopped === 0;
+  }
+
+  /** What is sealed can be read with the group's key alone. */
+  private async haveKey(): Promise<void> {
+    const { group, sides } = this.job;
+    if (!(await storedForms(this.names.pairId, this.ctx)).sealed || !sides.some(({ side }) => side === 'backup')) return;
+    const rootOf = (wanted: Side): DriveRoot | null => sides.find(({ side }) => side === wanted)?.root ?? null;
+    const key = await groupKey(group, { master: rootOf('master'), backup: rootOf('backup') }, this.ctx);
+    this.pool.setKey(key);
+    key.key.fill(0);
   }
 
   /** A cancelled run heals nothing more. */

@@ -77,6 +77,7 @@ export interface ManifestTask {
  */
 export async function manifestOf(task: ManifestTask, ctx: Context): Promise<ManifestResult> {
   const { side, subpath, lock } = task;
+  await requirePlain(task, ctx);
   const hashers = await hashersFor([...MHL_FORMATS]);
   const history = readHistory(side.root.dir, subpath, hashers);
   const result = newResult(task, history);
@@ -116,6 +117,17 @@ export async function manifestOf(task: ManifestTask, ctx: Context): Promise<Mani
 }
 
 // --- internal ---
+
+/** @throws TandemError `invalid`: a manifest names files and their contents, and a stored Backup has neither as they are. */
+async function requirePlain({ group, side }: ManifestTask, ctx: Context): Promise<void> {
+  const { master_drive, backup_drive } = group;
+  if (side.side === 'master') return;
+  const pairId = await findPair(master_drive.drive_uuid ?? '', backup_drive.drive_uuid ?? '', ctx);
+  if (pairId === null || !(await storedForms(pairId, ctx)).stored) return;
+  throw new TandemError('invalid', 'The files of this Backup are compressed or sealed; a manifest lists plain ones.', {
+    hint: 'Use --side master; `tandem verify run` proves the Backup against the same checksums.',
+  });
+}
 
 /** Tried first when something is compared: fast ones before slow ones. */
 const PREFERRED: readonly MhlFormat[] = ['xxh128', 'xxh3', 'xxh64', 'md5', 'sha1', 'c4'];

@@ -32,6 +32,7 @@ import {
 } from '../shared/retention.ts';
 import { type BaselineRow, sidesOf } from '../shared/rows.ts';
 import { type DriveRoot, freeBytes } from '../shared/store.ts';
+import { splitStored, storedPath } from '../shared/stored.ts';
 import { closeFolder, openRoot, statAt } from '../shared/syscalls.ts';
 import { trashFolder } from '../shared/trash.ts';
 import { findPair, getOperation, listOperations, type Operation, operationFiles, readRows } from './history.ts';
@@ -126,20 +127,30 @@ export async function journalled(
   const own = writesTo(operation.operation_type) === side;
   const rows = await rowsOf(pair, [...new Set(files.map(({ path }) => path))], ctx);
   const moves: Rename[] = [];
-  const done = new Map<string, { action: string; at: number }>();
+  /** What lies in the trash, by what it stands for, where that is another name. */
+  const kept = new Map<string, string>();
+  if (side === 'backup') for (const name of trash.keys()) if (!trash.has(splitStored(name).path)) kept.set(splitStored(name).path, name);
+  const done = new Map<string, { action: string; path: string; at: number }>();
   for (const entry of files) {
     const from = own ? movedFrom(entry) : undefined;
-    if (from !== undefined) moves.push({ path: entry.path, from, after: sideFacts(rows.get(entry.path), side) });
-    else if (entry.action !== 'move') done.set(entry.path, { action: entry.action, at: moves.length });
+    const row = rows.get(entry.path);
+    const place = placeOf(entry.path, row, side);
+    const suffix = place.slice(entry.path.length);
+    if (from !== undefined) moves.push({ path: place, from: from + suffix, after: sideFacts(row, side) });
+    else if (entry.action !== 'move')
+      done.set(kept.get(entry.path) ?? place, { action: entry.action, path: entry.path, at: moves.length });
   }
   completeMoves(moves, pair[side], side === 'master' ? pair.masterTraits : pair.backupTraits);
   const changes: Change[] = own ? await copiedFiles(pair, side, operation.id, ctx) : [];
-  for (const [path, { action, at }] of done) {
+  for (const [path, { action, path: meant, at }] of done) {
     // Which of the two drives a run of another kind worked on, only the trash tells.
     if (!trash.has(path) || action === 'adopt' || action === 'copy') continue;
     const deleted = action === 'delete';
-    const after = deleted ? null : sideFacts(rows.get(path), side);
-    changes.push({ path, change: deleted ? 'deleted' : 'replaced', before: null, after, at });
+    const row = rows.get(meant);
+    // Put in place under another name: what had this one is gone.
+    const gone = deleted || placeOf(meant, row, side) !== path;
+    const after = gone ? null : sideFacts(row, side);
+    changes.push({ path, change: gone ? 'deleted' : 'replaced', before: null, after, at });
   }
   const folders = new Set([...trash.keys()].flatMap(foldersAbove));
   for (const [path, { kind }] of trash) {
@@ -161,7 +172,10 @@ export async function copiedFiles(
   const files = await operationFiles(operationId, ctx);
   const copied = files.filter(({ action, status }) => action === 'copy' && status === 'done').map(({ path }) => path);
   const rows = await rowsOf(pair, copied, ctx);
-  return copied.map((path) => ({ path, change: 'created', before: null, after: sideFacts(rows.get(path), side) }));
+  return copied.map((path): Change => {
+    const row = rows.get(path);
+    return { path: placeOf(path, row, side), change: 'created', before: null, after: sideFacts(row, side) };
+  });
 }
 
 /** The drive that operations of this kind write to. */
@@ -369,6 +383,11 @@ async function rowsOf(pair: OpenPair, paths: readonly string[], ctx: Context): P
 
 function sideFacts(row: BaselineRow | undefined, side: DriveSide): string {
   return row === undefined ? '' : sidesOf(row, side === 'master').target;
+}
+
+/** Where a path stands on a drive, as far as its record says. */
+function placeOf(path: string, row: BaselineRow | undefined, side: DriveSide): string {
+  return row && side === 'backup' ? storedPath(path, row.stored_name) : path;
 }
 
 function foldersAbove(path: string): string[] {

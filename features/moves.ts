@@ -293,6 +293,7 @@ class Search {
       backup: b.facts,
     };
     if (target.kind === 'l') action.target = target.target;
+    if (b.stored !== '') action.stored = b.stored;
     if (row.checksum !== '') {
       action.checksum = row.checksum;
       action.checksum_algorithm = row.checksum_algorithm;
@@ -334,7 +335,7 @@ class Search {
       const place = `${newPath}${(b ?? row)?.path.slice(depth) ?? ''}`;
       const key = keyOf(place, this.rules.keys);
       if (row) this.baseline.set(key, { ...row, path: place });
-      if (b) this.backup.set(key, new Entry(b.facts, place, b.nlink, b.blocks, b.target));
+      if (b) this.backup.set(key, new Entry(b.facts, place, b.nlink, b.blocks, b.target, b.stored));
       if (intact) this.intact.add(key);
       if (origin !== undefined) this.places.set(key, origin);
       if (from !== to && key !== to) this.proved.add(key);
@@ -373,7 +374,7 @@ class Search {
 
 function need(key: string, entry: Entry, row: Recorded): Need {
   const { path, facts, size } = entry;
-  return { path, key, side: 'master', facts, size, algorithm: row.checksum_algorithm };
+  return { path, key, side: 'master', facts, size, algorithm: row.checksum_algorithm, stored: '' };
 }
 
 /** A regular file with no other name: what happens to one of several names says nothing about the others. */

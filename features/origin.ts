@@ -16,6 +16,7 @@ import type { Rename } from '../shared/renames.ts';
 import { keptOperations, manifestsOn } from '../shared/retention.ts';
 import { alwaysExcluded, mountsBelow, scanTree } from '../shared/scan.ts';
 import { closeDriveRoot, type DriveRoot, openDriveRoot } from '../shared/store.ts';
+import { splitStored } from '../shared/stored.ts';
 import { type Dir, rmdirAt, statAt } from '../shared/syscalls.ts';
 import { trashFolder } from '../shared/trash.ts';
 import { readMounts } from '../shared/volumes.ts';
@@ -29,8 +30,9 @@ import {
   type Traits,
 } from './detect.ts';
 import { connectPair, type Group, getGroup } from './groups.ts';
-import { listOperations } from './history.ts';
+import { type BaselineRow, listOperations } from './history.ts';
 import type { DriveSide } from './manifests.ts';
+import { type Lying, Meanings, type Meant } from './meanings.ts';
 import type { OpenPair } from './session.ts';
 
 /** Where a restore reads: one drive, and the group that it belongs to where this computer knows it. */
@@ -65,7 +67,7 @@ export async function findOrigin(target: string, side: DriveSide, ctx: Context):
  * A pair whose other side is a folder: made if need be, and left without a trace of tandem when nothing in it was replaced.
  * @throws TandemError `invalid` for a folder that lies on the origin itself, where a restore would read what it writes.
  */
-export function openFolderPair({ group, drive }: Origin, folder: string, readOnly: boolean): OpenPair {
+export function openFolderPair({ group, drive, side }: Origin, folder: string, readOnly: boolean): OpenPair {
   const path = resolve(folder);
   assertApart(drive, path);
   const missing = statSync(path, { throwIfNoEntry: false }) === undefined;
@@ -98,6 +100,7 @@ export function openFolderPair({ group, drive }: Origin, folder: string, readOnl
       backupTraits: traits,
       masterUuid: drive.drive_uuid ?? '',
       backupUuid: '',
+      storedSide: side === 'backup' ? ('master' as const) : null,
     };
     return folderPair(sides, roots, readOnly);
   } catch (error) {
@@ -145,28 +148,42 @@ export function openFolderAlone(
     backupTraits: traits,
     masterUuid: '',
     backupUuid: '',
+    storedSide: null,
   };
   return folderPair(sides, roots, readOnly);
 }
 
-/** A path that can be restored. */
-export interface Item {
-  path: string;
-  entry: Entry;
-  /** From the drive's root, when it is a version. */
-  from?: string;
-}
+/** A path that can be restored; `from`: where its content lies, from the drive's root, when that is elsewhere. */
+export type Item = Meant;
 
 /** What a restore brings back: what stands on the drive, what an operation replaced or removed, or the state of a moment. */
 export type Moment = { kind: 'now' } | { kind: 'operation'; uuid: string } | { kind: 'date'; time: number };
 
-/** Everything there is at a moment, by path; read only from the drive itself. */
+/**
+ * Everything there is at a moment, by path; read only from the drive itself.
+ * @param rows recorded of the drive, where it is a Backup; null: files on it have their own names.
+ */
 export async function itemsAt(
   root: DriveRoot,
   traits: Traits,
   moment: Moment,
+  rows: readonly BaselineRow[] | null,
   ctx: Context,
 ): Promise<Map<string, Item>> {
+  const meanings = new Meanings(root.dir, rows ?? []);
+  try {
+    const found = [...(await lyingAt(root, traits, moment, ctx)).values()];
+    const meant = found.map((item) => (rows === null ? { ...item, size: item.entry.size } : meanings.of(item)));
+    // Of a file in two forms the recorded one is meant, which comes without a doubt about its length.
+    const clear = ({ size }: Item): number => (size === null ? 0 : 1);
+    return new Map(meant.sort((a, b) => clear(a) - clear(b)).map((item) => [item.path, item]));
+  } finally {
+    meanings.close();
+  }
+}
+
+/** By the names that the drive has, or had. */
+async function lyingAt(root: DriveRoot, traits: Traits, moment: Moment, ctx: Context): Promise<Map<string, Lying>> {
   if (moment.kind === 'operation') return new Map((await keptItems(root, moment.uuid, ctx)).items);
   const items = await currentItems(root, traits, ctx);
   if (moment.kind === 'now') return items;
@@ -182,7 +199,7 @@ export interface Version {
   side: DriveSide;
   path: string;
   kind: string;
-  /** Bytes. */
+  /** Bytes; of what is compressed and sealed at once those that it takes up. */
   size: number;
   /** ISO 8601, UTC. */
   mtime: string;
@@ -193,16 +210,23 @@ export interface Version {
 /** Every version of a path, and of what was below it, in a drive's trash; newest first. */
 export async function versionsAt(root: DriveRoot, side: DriveSide, path: string, ctx: Context): Promise<Version[]> {
   const found: Version[] = [];
-  for (const { operation, time } of (await keptOperations(root.dir, ctx.signal)).reverse()) {
-    const { items } = await keptItems(root, operation, ctx);
-    for (const [own, { entry }] of items) {
-      if (!isInside(own, path) || entry.kind === 'd') continue;
-      const mtime = new Date(entry.mtimeMs).toISOString();
-      const replaced_at = new Date(time).toISOString();
-      found.push({ operation, side, path: own, kind: entry.kind, size: entry.size, mtime, replaced_at });
+  const meanings = new Meanings(root.dir, []);
+  try {
+    for (const { operation, time } of (await keptOperations(root.dir, ctx.signal)).reverse()) {
+      const { items } = await keptItems(root, operation, ctx);
+      for (const item of items.values()) {
+        if (!isInside(item.path, path) && !isInside(splitStored(item.path).path, path)) continue;
+        const { path: own, entry, size } = side === 'backup' ? meanings.of(item) : { ...item, size: item.entry.size };
+        if (!isInside(own, path) || entry.kind === 'd') continue;
+        const mtime = new Date(entry.mtimeMs).toISOString();
+        const replaced_at = new Date(time).toISOString();
+        found.push({ operation, side, path: own, kind: entry.kind, size: size ?? entry.size, mtime, replaced_at });
+      }
     }
+    return found;
+  } finally {
+    meanings.close();
   }
-  return found;
 }
 
 /** Facts, and the target of a link, of what stands at these paths. */
@@ -220,7 +244,7 @@ export function traitsOf(root: DriveRoot, drive: DriveInfo): Traits {
 // --- internal ---
 
 /** In the names of each moment, as an undo does it. */
-function rollBack(items: Map<string, Item>, { items: versions, made, moves, at }: Kept): void {
+function rollBack(items: Map<string, Lying>, { items: versions, made, moves, at }: Kept): void {
   const momentOf = (path: string): number => at.get(path) ?? moves.length;
   for (let moment = moves.length; moment >= 0; moment -= 1) {
     for (const path of made) if (momentOf(path) === moment) items.delete(path);
@@ -231,7 +255,7 @@ function rollBack(items: Map<string, Item>, { items: versions, made, moves, at }
 }
 
 /** What is in a folder goes along; its content is still read where it stands now. */
-function rename(items: Map<string, Item>, { path: to, from, after }: Rename): void {
+function rename(items: Map<string, Lying>, { path: to, from, after }: Rename): void {
   const names = after.startsWith('d ') ? [...items.keys()].filter((name) => isInside(name, to)) : [to];
   for (const name of names) {
     const item = items.get(name);
@@ -242,7 +266,7 @@ function rename(items: Map<string, Item>, { path: to, from, after }: Rename): vo
   }
 }
 
-type Sides = Omit<OpenPair, 'careful' | 'borrowed' | 'reversed' | 'workers' | 'opened' | 'close'>;
+type Sides = Omit<OpenPair, 'careful' | 'borrowed' | 'reversed' | 'workers' | 'opened' | 'secret' | 'close'>;
 
 /** A pair whose Backup is a folder, which is left as if tandem had never been there. */
 function folderPair(sides: Sides, roots: readonly DriveRoot[], readOnly: boolean): OpenPair {
@@ -251,10 +275,12 @@ function folderPair(sides: Sides, roots: readonly DriveRoot[], readOnly: boolean
     careful: null,
     borrowed: null,
     reversed: false,
+    secret: { key: null },
     workers: undefined,
     opened: false,
     close: async () => {
       await pair.workers?.close();
+      pair.secret.key?.key.fill(0);
       if (!readOnly) leaveNoTrace(sides.backup.dir);
       for (const root of roots) closeDriveRoot(root);
     },
@@ -318,12 +344,12 @@ function leaveNoTrace(root: Dir): void {
   }
 }
 
-async function currentItems(root: DriveRoot, traits: Traits, ctx: Context): Promise<Map<string, Item>> {
+async function currentItems(root: DriveRoot, traits: Traits, ctx: Context): Promise<Map<string, Lying>> {
   const request = { root: root.dir, subpath: '', stable: traits.stable_ids, mounts: mountsBelow(root.mountPath) };
   const { bytes, unknown } = await scanTree(request, undefined, ctx.signal);
   for (const { path, message } of unknown)
     ctx.emit({ kind: 'warning', message: `${displayPath(path)} cannot be restored: ${message}` });
-  const items = new Map<string, Item>();
+  const items = new Map<string, Lying>();
   eachRecord(bytes, (view) => {
     const path = bytes.toString('utf8', view.pathStart, view.pathEnd);
     if (!alwaysExcluded(path)) items.set(path, { path, entry: entryAt(bytes, view, path) });
@@ -332,7 +358,7 @@ async function currentItems(root: DriveRoot, traits: Traits, ctx: Context): Prom
 }
 
 interface Kept {
-  items: Map<string, Item>;
+  items: Map<string, Lying>;
   /** Paths that the operation made where nothing was. */
   made: string[];
   /** What it renamed, in the order in which it did. */
@@ -346,7 +372,7 @@ async function keptItems(root: DriveRoot, operation: string, ctx: Context): Prom
   const trash = await listTrash(root.dir, operation, ctx.signal);
   const { changes = [], moves = [] } = readManifest(root.dir, operation) ?? {};
   const renamed = changes.filter(({ version, path }) => version !== undefined && version !== path);
-  const items = new Map<string, Item>();
+  const items = new Map<string, Lying>();
   for (const [name, entry] of trash) {
     const other = renamed.find(({ version = '' }) => isInside(name, version));
     const path = other ? other.path + name.slice(other.version?.length) : name;

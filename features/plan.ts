@@ -22,6 +22,7 @@ import {
   timeLimits,
 } from '../shared/paths.ts';
 import { mountsBelow, type Scan, walkTree } from '../shared/scan.ts';
+import { isStoredWell, PLAIN, type Storing, suffixFor } from '../shared/stored.ts';
 import { bornAt, settableGranularity, statAt } from '../shared/syscalls.ts';
 import type { Traits } from './detect.ts';
 import { type Guard, guardsOf, sayWhatIsNewlyLeftOut } from './guards.ts';
@@ -40,12 +41,15 @@ import {
 } from './reconcile.ts';
 import { carriesOwner, type OpenPair, OS_JUNK, type SyncOptions, workersOf } from './session.ts';
 import { type OpenTrees, openTrees, type Survey, survey } from './survey.ts';
+import { allStoredWell, formsOf, haveKey, storingOf } from './storing.ts';
 import type { Target } from './targets.ts';
 import { hold, noLonger } from './waiting.ts';
 
 export interface PlanTotals {
   copy: number;
   update: number;
+  /** Files that are stored in another form, with the same content. */
+  convert: number;
   delete: number;
   conflict: number;
   files: number;
@@ -100,7 +104,8 @@ export async function makePlan(
   requireFolder(pair, target);
   const filter = new Filter(options.filters, ctx.now());
   const pairId = pair.borrowed ? NO_PAIR : await findPair(pair.masterUuid, pair.backupUuid, ctx);
-  const surveying = survey(pair, target.subpath, filter, keyRules(pair), pairId, ctx);
+  const storing = await storingFor(pair, pairId, options, ctx);
+  const surveying = survey(pair, target.subpath, filter, keyRules(pair), pairId, storing, ctx);
   if (pairId === null) foresee();
   const found = await surveying;
   const plan = emptyPlan(pair, target, options, ctx);
@@ -110,14 +115,16 @@ export async function makePlan(
   plan.failed += found.master.unknown.filter(({ why }) => why === 'unreadable').length;
   const believe = !options.checksum && options.incremental;
   const waiting = pairId === null ? [] : await readConflicts(pairId, target.subpath, ctx);
-  if (found.unchanged && believe && !filter.limits) {
+  const converted = pairId === null || (await allStoredWell(pairId, target.subpath, storing, ctx));
+  if (found.unchanged && believe && converted && !filter.limits) {
     plan.totals.skipped = found.masterFiles;
     plan.settled = noLonger(waiting, plan.actions, found, (path) => filter.excludesAny(path));
     return plan;
   }
+  if (storing.sealed) await haveKey(pair, ctx);
   foresee();
   const rows = pairId === null ? [] : await rowsOf(pair, pairId, target, ctx);
-  await decide(plan, { pair, target, options, filter, found, rows, waiting, believe }, ctx);
+  await decide(plan, { pair, target, options, filter, found, rows, waiting, believe, storing }, ctx);
   await sayWhatIsNewlyLeftOut({ rows, filter, options: options.filters, pairId }, ctx);
   const { actions } = plan;
   plan.guards.push(...(await guardsOf({ pair, subpath: target.subpath, actions, rows, found, filter, pairId }, ctx)));
@@ -168,6 +175,16 @@ export function emptyPlan(pair: OpenPair, target: Target, options: SyncOptions, 
 /** Has no rows in the database: those that were lent are the baseline. */
 const NO_PAIR = -1;
 
+/** Rows that the drives lend are asked as well: the database has none of this pair. */
+async function storingFor(pair: OpenPair, pairId: number | null, options: SyncOptions, ctx: Context): Promise<Storing> {
+  if (pair.storedSide !== 'backup') return PLAIN;
+  const storing = await storingOf(pairId, options, ctx);
+  const lent = pair.borrowed?.filter(({ stored_name }) => stored_name !== '') ?? [];
+  if (lent.length === 0) return storing;
+  const sealed = storing.sealed || lent.some(({ stored_name }) => stored_name.endsWith('.encrypted'));
+  return { ...formsOf(options), active: true, sealed };
+}
+
 async function rowsOf(pair: OpenPair, pairId: number, { subpath }: Target, ctx: Context): Promise<BaselineRow[]> {
   if (!pair.borrowed) return readBaseline(pairId, subpath, ctx);
   return pair.borrowed.filter(({ path }) => isInside(path, subpath));
@@ -189,7 +206,7 @@ function planTarget({ group, subpath, project }: Target): PlanTarget {
 }
 
 function noTotals(): Plan['totals'] {
-  return { copy: 0, update: 0, delete: 0, conflict: 0, files: 0, bytes: 0, move: 0, skipped: 0 };
+  return { copy: 0, update: 0, convert: 0, delete: 0, conflict: 0, files: 0, bytes: 0, move: 0, skipped: 0 };
 }
 
 function sideProblems(scan: Scan, side: string): Problem[] {
@@ -209,14 +226,15 @@ interface Inputs {
   /** What waits for a decision already. */
   waiting: readonly OpenConflict[];
   believe: boolean;
+  storing: Storing;
 }
 
 /** Sorts out what is equal, lets `reconcile` decide the rest, and fills the plan. */
 async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
-  const { pair, options, filter, found, rows, believe, target } = inputs;
+  const { pair, options, filter, found, rows, believe, target, storing } = inputs;
   const limited = new Set<string>();
   const rules = rulesFor(inputs, limited);
-  const open = openTrees(found, rows, filter, rules.keys, believe);
+  const open = openTrees(found, rows, filter, rules.keys, believe, storing);
   if (filter.limits) for (const path of beyondLimits(open, filter)) limited.add(path);
   plan.problems.push(...open.problems);
   plan.failed += open.problems.length;
@@ -243,7 +261,20 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
   plan.actions = assignHardLinks(withoutImpossible(hold(actions, inputs.waiting), plan, pair), open.links, pair);
   for (const action of plan.actions) recordEvidence(action, evidence, keyOf(action.path, rules.keys), options);
   countTotals(plan);
+  settleDoubles(plan, open.doubles, storing, rules.keys);
   plan.settled = noLonger(inputs.waiting, plan.actions, found, rules.frozen);
+}
+
+/** A second form of a file gives way where the file is to be stored so; anything else is the user's to judge. */
+function settleDoubles(plan: Plan, doubles: OpenTrees['doubles'], { wanted }: Storing, keys: KeyRules): void {
+  if (doubles.size === 0) return;
+  const writing = new Map(plan.actions.map((action) => [keyOf(action.path, keys), action]));
+  for (const [key, { path, facts }] of doubles) {
+    const action = writing.get(key);
+    const writes = action?.entry === 'f' && ['copy', 'update', 'convert'].includes(action.kind);
+    if (writes && action.path + suffixFor(action.path, wanted) === path) action.occupied = facts;
+    else plan.problems.push({ path, message: 'is on the Backup in two forms; this one is left as it is' });
+  }
 }
 
 type Checksums = Map<string, { master?: string; backup?: string; algorithm?: string }>;
@@ -255,7 +286,7 @@ async function settleMoves(
   { gone }: Reconciled,
   rules: Rules,
   evidence: Checksums,
-  { pair, options, waiting }: Inputs,
+  { pair, options, waiting, storing }: Inputs,
   ctx: Context,
 ): Promise<Moves | undefined> {
   const undone = new Set(waiting.filter((one) => one.conflict_type === 'undone').map(({ path }) => path));
@@ -265,7 +296,10 @@ async function settleMoves(
     frozen: (path) => rules.frozen(path) || doubled.has(keyOf(path, rules.keys)) || undone.has(path),
     stable: pair.masterTraits.stable_ids,
     born: (path) => bornAt(pair.master.dir, path),
-    fits: (path) => path.split('/').every((name) => fits(name, pair.backupTraits) === undefined),
+    // Its suffix would mean something else there.
+    fits: (path) =>
+      suffixFor(path, storing.wanted) === storing.wanted &&
+      path.split('/').every((name) => fits(name + storing.wanted, pair.backupTraits) === undefined),
   };
   let moves = findMoves(open, gone, moveRules, evidence);
   while (moves.needs.length > 0) {
@@ -340,6 +374,7 @@ function rulesFor(inputs: Inputs, limited: ReadonlySet<string>): Rules {
     master: sideRules(pair.masterTraits),
     backup: sideRules(pair.backupTraits),
     keys: keyRules(pair),
+    isStoredWell: (path, stored) => isStoredWell(inputs.storing, path, stored),
     frozen: (path) => limited.has(path) || filter.excludesAny(path),
     unknown: (path) => unknown.some((place) => isInside(path, place)),
     holdsOthers: (path) => holdsOthers(pair, path, filter),
@@ -388,7 +423,7 @@ async function readContents(
       const results = await pool.run(
         'hash',
         first.side,
-        group.map(({ path, facts }) => ({ path, facts })),
+        group.map(({ path, facts, stored }) => ({ path, facts, stored })),
         algorithm,
       );
       ctx.signal.throwIfAborted();
@@ -443,8 +478,8 @@ export function withoutImpossible(actions: readonly Action[], plan: Plan, pair: 
       blocked.set(at, count + (action.entry === 'd' ? 0 : 1));
       return false;
     }
-    if (action.kind !== 'copy' && action.kind !== 'mkdir' && action.kind !== 'update') return true;
-    const why = impossible(action, traits);
+    if (!['copy', 'mkdir', 'update', 'convert'].includes(action.kind)) return true;
+    const why = impossible(action, traits, plan.options, pair.storedSide === 'backup');
     if (why === undefined) {
       if (isWindowsFamily(traits.filesystem)) noteClamped(action, plan, traits);
       return true;
@@ -466,8 +501,10 @@ function fits(name: string, { filesystem, max_name: maxName, name_unit: nameUnit
   return nameProblem(name, { filesystem, maxName, nameUnit });
 }
 
-function impossible(action: Action, traits: Traits): string | undefined {
-  const name = fits(baseName(action.path), traits);
+function impossible(action: Action, traits: Traits, options: SyncOptions, stores: boolean): string | undefined {
+  const { wanted } = formsOf(options);
+  const stored = action.entry === 'f' && stores ? suffixFor(action.path, wanted) : '';
+  const name = fits(baseName(action.path) + stored, traits);
   if (name !== undefined) return name;
   if (action.entry === 'l' && !traits.symlinks) return `${traits.filesystem} has no symbolic links`;
   if (action.size > 0xffff_ffff && /^(vfat|fat|msdos)/.test(traits.filesystem))
@@ -485,6 +522,8 @@ function noteClamped(action: Action, plan: Plan, traits: Traits): void {
   });
 }
 
+const WRITING: readonly string[] = ['copy', 'update', 'convert'];
+
 /** Every name of a file after the first becomes a hard link, where the Backup has them. */
 function assignHardLinks(actions: Action[], links: ReadonlyMap<string, string[]>, pair: OpenPair): Action[] {
   if (links.size === 0 || !pair.backupTraits.hard_links) return actions;
@@ -492,11 +531,11 @@ function assignHardLinks(actions: Action[], links: ReadonlyMap<string, string[]>
   for (const names of links.values()) {
     if (names.length < 2) continue;
     const untouched = names.find((name) => !byPath.has(name));
-    const first = untouched ?? names.find((name) => ['copy', 'update'].includes(byPath.get(name)?.kind ?? ''));
+    const first = untouched ?? names.find((name) => WRITING.includes(byPath.get(name)?.kind ?? ''));
     if (first === undefined) continue;
     for (const name of names) {
       const action = byPath.get(name);
-      if (action && name !== first && (action.kind === 'copy' || action.kind === 'update')) action.link_to = first;
+      if (action && name !== first && WRITING.includes(action.kind)) action.link_to = first;
     }
   }
   return actions;
@@ -514,10 +553,10 @@ export function countTotals(plan: Plan): void {
     if (action.kind === 'conflict') totals.conflict += 1;
     else if (action.kind === 'move') totals.move += action.files ?? 1;
     else if (action.kind === 'delete') totals.delete += action.entry === 'd' ? 0 : 1;
-    else if ((action.kind === 'copy' || action.kind === 'update') && action.entry !== 'd') {
-      totals[action.kind] += 1;
+    else if (WRITING.includes(action.kind) && action.entry !== 'd') {
+      totals[action.kind as 'copy' | 'update' | 'convert'] += 1;
       if (action.link_to === undefined) totals.bytes += action.size;
     } else if (isLeftAsIs(action)) totals.skipped += 1;
   }
-  totals.files = totals.copy + totals.update;
+  totals.files = totals.copy + totals.update + totals.convert;
 }

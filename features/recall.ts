@@ -3,16 +3,21 @@
  * sync makes, so the same engine carries it out. Reads only.
  */
 import { withTheirSets } from '../shared/camera-sets.ts';
+import { carriedRows } from '../shared/carry.ts';
 import type { Context } from '../shared/context.ts';
 import { formatBytes } from '../shared/format.ts';
 import { Entry } from '../shared/listing.ts';
 import { parentOf, relPath } from '../shared/paths.ts';
+import { readState } from '../shared/state.ts';
 import { freeBytes } from '../shared/store.ts';
+import type { Suffix } from '../shared/stored.ts';
 import { settableGranularity } from '../shared/syscalls.ts';
+import { type BaselineRow, findPair, readBaseline } from './history.ts';
 import { type Item, itemsAt, type Moment, standing, traitsOf } from './origin.ts';
 import { countTotals, emptyPlan, type Plan, withoutImpossible } from './plan.ts';
 import type { Action } from './reconcile.ts';
 import { type OpenPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
+import { haveKey } from './storing.ts';
 import { wholeOf } from './targets.ts';
 
 export interface Recall {
@@ -29,9 +34,11 @@ export interface Recall {
 export async function recall(view: OpenPair, wanted: Recall, ctx: Context): Promise<Plan> {
   const { moment, operation } = wanted;
   const options = syncOptions(view.group, wanted.options);
-  const all = await itemsAt(view.master, traitsOf(view.master, view.masterDrive), moment, ctx);
+  const rows = view.storedSide === 'master' ? await recordedOn(view, ctx) : null;
+  const all = await itemsAt(view.master, traitsOf(view.master, view.masterDrive), moment, rows, ctx);
   const paths = wanted.only ? wanted.paths : widened(wanted.paths, all);
   const chosen = chooseItems(all, paths);
+  if (chosen.some(({ entry }) => entry.stored.endsWith('.encrypted'))) await haveKey(view, ctx);
   const plan = { ...emptyPlan(view, wholeOf(view.group), options, ctx), careful: null };
   const there = standing(
     view.backup,
@@ -72,7 +79,7 @@ function chooseItems(all: ReadonlyMap<string, Item>, paths: readonly string[]): 
     for (let at: string = path; at !== '' && !wanted.has(at); at = parentOf(at)) wanted.add(at);
   }
   // A folder that is gone by now is made for what was in it.
-  const folder = (path: string): Item => ({ path, entry: new Entry('d 0 0 - - 755 0 0', path), from: '' });
+  const folder = (path: string): Item => ({ path, entry: new Entry('d 0 0 - - 755 0 0', path), from: '', size: 0 });
   return [...wanted].sort(byPath).map((path) => all.get(path) ?? folder(path));
 }
 
@@ -101,31 +108,35 @@ interface Inputs {
   equal: ReadonlySet<string> | null;
 }
 
-function actionFor({ path, entry, from }: Item, there: Entry | undefined, inputs: Inputs): Action | undefined {
+function actionFor(item: Item, there: Entry | undefined, inputs: Inputs): Action | undefined {
+  const { path, entry, from, size } = item;
   if (entry.kind === 'o') return undefined;
   if (entry.kind === 'd' && there?.kind === 'd') return undefined;
-  if (there && entry.kind !== 'd' && (inputs.options.skip_existing || isEqual(entry, there, inputs))) return undefined;
+  if (there && entry.kind !== 'd' && (inputs.options.skip_existing || isEqual(item, there, inputs))) return undefined;
   const newer = there !== undefined && there.mtime > entry.mtime ? 'newer' : 'other';
   const action: Action = {
     kind: there ? 'update' : entry.kind === 'd' ? 'mkdir' : 'copy',
     path,
     entry: entry.kind,
-    size: entry.kind === 'f' ? entry.size : 0,
+    size: entry.kind === 'f' ? (size ?? entry.size) : 0,
     reason: there
       ? `a${newer === 'other' ? 'n' : ''} ${newer} ${there.kind === 'd' ? 'folder' : 'file'} stands there; it becomes a version`
       : 'missing',
     master: entry.facts,
     backup: there?.facts ?? null,
   };
-  if (from !== undefined) action.source_path = from;
-  if (entry.kind === 'f' && entry.blocks >= 0 && entry.size >= 65_536 && entry.blocks * 512 < entry.size)
+  if (from !== undefined && from !== path + entry.stored) action.source_path = from;
+  if (entry.stored !== '') action.stored = entry.stored;
+  else if (entry.kind === 'f' && entry.blocks >= 0 && entry.size >= 65_536 && entry.blocks * 512 < entry.size)
     action.sparse = true;
   return action;
 }
 
-function isEqual(entry: Entry, there: Entry, { view, equal }: Inputs): boolean {
-  if (entry.kind !== there.kind || entry.size !== there.size) return false;
+function isEqual({ entry, size }: Item, there: Entry, { view, equal }: Inputs): boolean {
+  if (entry.kind !== there.kind) return false;
   if (equal && entry.kind === 'f') return equal.has(there.path);
+  // What it holds, or how much, cannot be told: then it is brought back, and what stands there becomes a version.
+  if (size !== there.size) return false;
   const { masterTraits, backupTraits } = view;
   const granule = Math.max(masterTraits.mtime_granularity_ns, backupTraits.mtime_granularity_ns, settableGranularity());
   const apart = entry.mtime - there.mtime;
@@ -141,9 +152,9 @@ async function equalContents(
   ctx: Context,
 ): Promise<ReadonlySet<string> | null> {
   if (!options.checksum) return null;
-  const alike = chosen.filter(({ path, entry }) => {
+  const alike = chosen.filter(({ path, entry, size }) => {
     const other = there.get(path);
-    return entry.kind === 'f' && other?.kind === 'f' && other.size === entry.size;
+    return entry.kind === 'f' && other?.kind === 'f' && (size === null || other.size === size);
   });
   const pool = workersOf(view, operation, options);
   const algorithm = options.checksum_algorithm;
@@ -151,7 +162,7 @@ async function equalContents(
   for (const item of alike) {
     const other = there.get(item.path) as Entry;
     const [[source], [target]] = await Promise.all([
-      pool.run('hash', 'master', [{ path: item.from ?? item.path, facts: item.entry.facts }], algorithm),
+      pool.run('hash', 'master', [{ path: item.path, at: item.from ?? item.path, ...contentOf(item) }], algorithm),
       pool.run('hash', 'backup', [{ path: item.path, facts: other.facts }], algorithm),
     ]);
     ctx.signal.throwIfAborted();
@@ -160,13 +171,27 @@ async function equalContents(
   return equal;
 }
 
+function contentOf({ entry: { facts, stored } }: Item): { facts: string; stored: Suffix } {
+  return { facts, stored };
+}
+
+/** What is recorded of the drive that is read: here, or else on the drive itself. */
+async function recordedOn(view: OpenPair, ctx: Context): Promise<BaselineRow[]> {
+  const pairId = await findPair(view.backupUuid, view.masterUuid, ctx);
+  if (pairId !== null) return readBaseline(pairId, '', ctx);
+  const { state } = readState(view.master.dir);
+  if (state === null || state.generation === '' || state.backup_uuid !== view.masterUuid) return [];
+  // A state that cannot be used costs a look at each file.
+  return carriedRows({ root: view.master, state }).catch(() => []);
+}
+
 /** Further names of a file become names of the same file again, where the other side can. */
 function linkAgain(actions: ReadonlyMap<string, Action>, chosen: readonly Item[], view: OpenPair): void {
   if (!view.backupTraits.hard_links || !view.masterTraits.stable_ids) return;
   const first = new Map<string, string>();
   for (const { path, entry, from } of chosen) {
     const action = actions.get(path);
-    if (!action || entry.kind !== 'f' || entry.nlink < 2 || from !== undefined) continue;
+    if (!action || entry.kind !== 'f' || entry.nlink < 2 || (from !== undefined && entry.stored === '')) continue;
     const known = first.get(entry.ino);
     if (known === undefined) first.set(entry.ino, path);
     else action.link_to = known;

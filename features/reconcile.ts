@@ -6,6 +6,7 @@
  * A path is compared three ways, as in the table of docs/safety.md. What is not known is never taken for absent.
  */
 import { Entry } from '../shared/listing.ts';
+import type { Suffix } from '../shared/stored.ts';
 import { isInside, isWindowsFamily, type KeyRules, parentOf, pathKey, sortPaths } from '../shared/paths.ts';
 
 /** What was recorded of a path when both sides last agreed. */
@@ -55,6 +56,8 @@ export interface Rules {
   master: SideRules;
   backup: SideRules;
   keys: KeyRules;
+  /** A file that the Backup stores so may stay so. */
+  isStoredWell(path: string, stored: Suffix): boolean;
   /** Left alone in this run: filtered out, or below something that could not be read. */
   frozen(path: string): boolean;
   /** That side could not be read there, so a missing entry proves nothing. */
@@ -74,7 +77,7 @@ export type ConflictType =
 
 /** One step of a plan, as `sync plan --json` prints it and `sync apply` takes it. */
 export interface Action {
-  kind: 'mkdir' | 'move' | 'copy' | 'update' | 'meta' | 'adopt' | 'forget' | 'delete' | 'conflict' | 'skip';
+  kind: 'mkdir' | 'move' | 'copy' | 'update' | 'convert' | 'meta' | 'adopt' | 'forget' | 'delete' | 'conflict' | 'skip';
   path: string;
   /** Of a move: where it stands on the Backup when its turn comes. */
   from?: string;
@@ -95,6 +98,10 @@ export interface Action {
   sparse?: true;
   /** The Backup's file has other names, whose changes move its ctime, mode and owner. */
   backup_shared?: true;
+  /** How the Backup stores what stands there; its facts are those of the stored file. */
+  stored?: Suffix;
+  /** Facts of what has the name that the file is to get on the Backup, besides the file itself. */
+  occupied?: string;
   /** Link target, for records. */
   target?: string;
   /** Checksum that evidence gave, with its algorithm; for records. */
@@ -110,6 +117,8 @@ export interface Need {
   facts: string;
   size: number;
   algorithm: string | null;
+  /** How it is stored there. */
+  stored: Suffix;
 }
 
 /** Checksums read on request, by key. An empty text: the file could not be read, so its path stays as it is. */
@@ -230,6 +239,7 @@ function decideCarefully(subject: Subject, rules: Rules, evidence: Evidence, dou
   const fresh = (): Decided => decideNew({ ...subject, row: undefined }, plain, evidence);
   let decided = row ? decideRecorded(subject, row, plain, evidence) : fresh();
   if (decided.kind === 'act' && decided.action.kind === 'update') decided = fresh();
+  if (decided.kind === 'act' && decided.action.kind === 'convert') decided = { kind: 'equal', file: true };
   if (decided.kind === 'act' && decided.action.kind === 'delete')
     decided = conflict(subject, 'deleted_master', 'not on the Master', decided.backupState);
   const stays = decided.kind === 'act' && decided.action.kind === 'conflict';
@@ -261,14 +271,15 @@ function decideNew(subject: Subject, rules: Rules, evidence: Evidence): Decided 
     if (m.target !== b.target) return conflict(subject, 'modified_both', 'the link points elsewhere on each side');
     return act(subject, metadataEqual(m, b, rules) ? 'adopt' : 'meta', 'equal on both sides');
   }
-  if (m.size !== b.size) return unequalContent(subject, m, b, rules);
+  // What a stored file holds, only its content tells.
+  if (b.stored === '' && m.size !== b.size) return unequalContent(subject, m, b, rules);
   if (rules.trustMtime && !rules.compareContents && timesEqual(m.mtime, b.mtime, rules))
     return act(subject, 'adopt', 'equal size and time (--trust-mtime)');
   return compareBoth(subject, m, b, rules, evidence);
 }
 
 function unequalContent(subject: Subject, m: Entry, b: Entry, rules: Rules): Decided {
-  const mismatch = m.size !== b.size && timesEqual(m.mtime, b.mtime, rules);
+  const mismatch = b.stored === '' && m.size !== b.size && timesEqual(m.mtime, b.mtime, rules);
   return mismatch
     ? conflict(subject, 'size_mismatch', 'equal times but different sizes')
     : conflict(
@@ -331,6 +342,8 @@ function isFile(entry: Entry | undefined, state: SideState): boolean {
 function bothSame(subject: Subject, row: Recorded, master: SideState, backup: SideState, rules: Rules): Decided {
   const { m, b } = subject;
   if (!m || !b) return { kind: 'equal', file: false };
+  if (m.kind === 'f' && !rules.isStoredWell(subject.path, b.stored))
+    return act(subject, 'convert', 'is to be stored in another form');
   const sameFacts = m.facts === row.master_facts && b.facts === row.backup_facts;
   if (sameFacts && row.doubt === '' && !rules.full) return { kind: 'equal', file: m.kind !== 'd' };
   if (rules.full) return act(subject, 'meta', 'everything is written anew (--full)');
@@ -375,7 +388,7 @@ function bothChanged(subject: Subject, rules: Rules, evidence: Evidence): Decide
     if (m.target === b.target) return act(subject, 'meta', 'equal on both sides');
     return conflict(subject, 'modified_both', 'the link points elsewhere on each side', 'changed');
   }
-  if (m.size !== b.size) return unequalContent(subject, m, b, rules);
+  if (b.stored === '' && m.size !== b.size) return unequalContent(subject, m, b, rules);
   return compareBoth(subject, m, b, rules, evidence);
 }
 
@@ -392,7 +405,7 @@ function sideState(
   if (entry.facts === recorded) return doubt && entry.kind === 'f' ? 'touched' : 'same';
   const old = new Entry(recorded, row.path);
   if (entry.kind !== old.kind) return 'changed';
-  if (entry.kind === 'd' || entry.kind === 'l') return 'touched';
+  if (entry.kind === 'd' || entry.kind === 'l' || entry.stored !== '') return 'touched';
   if (entry.size !== old.size) return 'changed';
   const shift = entry.mtime > old.mtime ? entry.mtime - old.mtime : old.mtime - entry.mtime;
   const granule = BigInt(side.granularity);
@@ -449,7 +462,8 @@ function settleTouched(
 }
 
 function need(subject: Subject, side: 'master' | 'backup', entry: Entry, algorithm: string | null): Need {
-  return { path: entry.path, key: subject.key, side, facts: entry.facts, size: entry.size, algorithm };
+  const { path, facts, size, stored } = entry;
+  return { path, key: subject.key, side, facts, size, algorithm, stored };
 }
 
 function act(
@@ -472,6 +486,7 @@ function act(
   };
   if (m?.kind === 'l') action.target = m.target;
   if (b && b.kind === 'f' && b.nlink > 1) action.backup_shared = true;
+  if (b && b.stored !== '') action.stored = b.stored;
   if (m?.kind === 'f' && m.blocks >= 0 && m.blocks * 512 < m.size && m.size >= 65_536) action.sparse = true;
   if (more.checksum !== undefined) action.checksum = more.checksum;
   else if (row && row.checksum !== '' && (kind === 'adopt' || kind === 'meta')) {

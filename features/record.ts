@@ -8,11 +8,12 @@ import { recordPairs } from '../shared/mhl-hashes.ts';
 import { removeTree } from '../shared/recover.ts';
 import { movedFrom } from '../shared/renames.ts';
 import { type BaselineRow, makeSidedRow, type RowExtras, sidesOf } from '../shared/rows.ts';
+import { storedPath } from '../shared/stored.ts';
 import type { Dir } from '../shared/syscalls.ts';
 import { trashFolder } from '../shared/trash.ts';
 import { markVerified } from '../shared/verified.ts';
-import type { WorkerPool } from '../shared/workers.ts';
 import { type FileAction, readRows, recordActions, writeBaseline, writeCopied } from './history.ts';
+import type { OpenPair } from './session.ts';
 
 /** Of a step of a run. */
 export interface RecordTarget {
@@ -21,7 +22,7 @@ export interface RecordTarget {
   operation: string;
   plan: { target: { group_id: string }; options: { versions: { enabled: boolean } } };
   /** `reversed`: copied from the Backup to the Master. */
-  pair: { reversed: boolean; backup: { dir: Dir }; workers: WorkerPool | undefined };
+  pair: Pick<OpenPair, 'reversed' | 'storedSide' | 'workers'> & { backup: { dir: Dir } };
   /** False: what is copied is no agreement of both sides (an older version, another folder), so no rows are written. */
   agrees: boolean;
   /** Of the drive that is written to. */
@@ -97,13 +98,24 @@ export class RunRecord {
     if (done.length === 0 && rows.length === 0) return;
     const paths = [...rows.map(({ path }) => path), ...removed];
     const old = await readRows(this.target.pairId, paths, this.ctx);
-    const former = old.map((row) => [row.path, { ...row, facts: this.sides(row).target }] as const);
-    const left = new Map(rows.map((row) => [row.path, this.sides(row).target] as const));
+    const stands = (row: BaselineRow): string =>
+      this.target.pair.storedSide === 'backup' ? storedPath(row.path, row.stored_name) : row.path;
+    const before = new Map(old.map((row) => [row.path, stands(row)] as const));
+    const after = new Map(rows.map((row) => [row.path, stands(row)] as const));
+    const former = old.map((row) => [stands(row), { ...row, facts: this.sides(row).target }] as const);
+    const left = new Map(rows.map((row) => [stands(row), this.sides(row).target] as const));
+    const converted = new Set<string>();
     for (const action of done) {
       const from = movedFrom(action);
-      if (from !== undefined) this.target.changes.moved(action.path, from, left.get(action.path) ?? '');
+      const to = after.get(action.path) ?? action.path;
+      const suffix = to.slice(action.path.length);
+      if (from !== undefined) this.target.changes.moved(to, from + suffix, left.get(to) ?? '');
+      // The content is the same, and nothing is left of the former form: there is nothing to be undone.
+      if (action.action === 'convert') converted.add(to);
     }
-    this.target.changes.note(left, done, new Map(former));
+    for (const path of converted) left.delete(path);
+    const named = done.filter(({ action }) => action !== 'convert').flatMap((one) => placed(one, before, after));
+    this.target.changes.note(left, named, new Map(former));
   }
 
   note(actions: readonly FileAction[]): Promise<void> {
@@ -119,4 +131,21 @@ export class RunRecord {
     this.target.changes.bulk = true;
     await writeCopied(pairId, plan.target.group_id, operationId, first, texts, this.ctx);
   }
+}
+
+// --- internal ---
+
+/** In the names that the drive has: a replacement that got another name is a new file, and the old one is gone. */
+function placed(
+  { path, action }: FileAction,
+  before: ReadonlyMap<string, string>,
+  after: ReadonlyMap<string, string>,
+): { path: string; action: string }[] {
+  const [old, now] = [before.get(path) ?? path, after.get(path) ?? before.get(path) ?? path];
+  if (action === 'delete') return [{ path: old, action }];
+  if (action !== 'update' || old === now) return [{ path: now, action }];
+  return [
+    { path: old, action: 'delete' },
+    { path: now, action: 'copy' },
+  ];
 }

@@ -8,12 +8,15 @@ import { Entry, eachRecord, entryAt } from '../shared/listing.ts';
 import type { Policy } from '../shared/options.ts';
 import { baseName, isInside, joinPath, nameProblem, parentOf, sortPaths } from '../shared/paths.ts';
 import { mountsBelow, type Scan, walkTree } from '../shared/scan.ts';
+import type { BaselineRow } from '../shared/rows.ts';
 import type { DriveRoot } from '../shared/store.ts';
+import { BackupNames, PLAIN, SUFFIXES, type Suffix } from '../shared/stored.ts';
 import { statAt } from '../shared/syscalls.ts';
 import type { Traits } from './detect.ts';
 import { type Plan, planOf } from './plan.ts';
 import type { Action } from './reconcile.ts';
 import type { OpenPair } from './session.ts';
+import { formsOf } from './storing.ts';
 
 export type Keep = Exclude<Policy, 'ask'>;
 
@@ -34,16 +37,17 @@ export interface ResolutionStep {
 
 /**
  * The steps that settle these conflicts, in their order.
- * @param recorded paths of the baseline, to forget what goes with a folder.
+ * @param rows the baseline, to forget what goes with a folder, and to know what the names on the Backup stand for.
  * @returns problems for choices that cannot be made: those conflicts stay.
  */
 export function resolutionSteps(
   base: Plan,
   choices: readonly Choice[],
-  recorded: readonly string[],
+  rows: readonly BaselineRow[],
   pair: OpenPair,
 ): { steps: ResolutionStep[]; problems: Problem[] } {
-  const sides = new Sides(pair);
+  const recorded = rows.map(({ path }) => path);
+  const sides = new Sides(pair, new BackupNames({ ...PLAIN, wanted: formsOf(base.options).wanted }, rows));
   const problems: Problem[] = [];
   for (const { conflict, keep } of choices) {
     const side = winner(conflict, keep);
@@ -85,6 +89,8 @@ function winner({ master, backup, path }: Action, keep: Keep): 'master' | 'backu
 interface Side {
   root: DriveRoot;
   traits: Traits;
+  /** Of a Backup: what the names on it stand for. */
+  names: BackupNames | null;
 }
 
 class Sides {
@@ -97,20 +103,20 @@ class Sides {
   private readonly resolved: string[] = [];
   private readonly taken = new Set<string>();
 
-  constructor(pair: OpenPair) {
-    this.master = { root: pair.master, traits: pair.masterTraits };
-    this.backup = { root: pair.backup, traits: pair.backupTraits };
+  constructor(pair: OpenPair, names: BackupNames) {
+    this.master = { root: pair.master, traits: pair.masterTraits, names: null };
+    this.backup = { root: pair.backup, traits: pair.backupTraits, names };
   }
 
   keepMaster(conflict: Action, recorded: readonly string[]): void {
     this.resolved.push(conflict.path);
-    this.toBackup.push(...carry(conflict.path, conflict.master, conflict.backup, this.master, this.backup));
+    this.toBackup.push(...carry(conflict, conflict.master, conflict.backup, this.master, this.backup));
     this.toBackup.push(...forgotten(conflict, conflict.backup, conflict.master, recorded));
   }
 
   keepBackup(conflict: Action, recorded: readonly string[]): void {
     this.resolved.push(conflict.path);
-    this.toMaster.push(...carry(conflict.path, conflict.backup, conflict.master, this.backup, this.master));
+    this.toMaster.push(...carry(conflict, conflict.backup, conflict.master, this.backup, this.master));
     this.toMaster.push(...forgotten(conflict, conflict.master, conflict.backup, recorded));
   }
 
@@ -125,11 +131,12 @@ class Sides {
     this.toMaster.push({
       ...copy,
       master: conflict.backup,
-      source_path: conflict.path,
+      source_path: conflict.path + (conflict.stored ?? ''),
+      ...storedAs(conflict),
       reason: "the Backup's version, beside the Master's",
     });
     this.beside.push({ ...copy, master: null, reason: "the Backup's version, beside the Master's" });
-    this.toBackup.push(...carry(conflict.path, conflict.master, conflict.backup, this.master, this.backup));
+    this.toBackup.push(...carry(conflict, conflict.master, conflict.backup, this.master, this.backup));
     return [];
   }
 
@@ -171,7 +178,8 @@ class Sides {
   private freeName(path: string): string {
     for (let number = 1; ; number += 1) {
       const free = joinPath(parentOf(path), besideName(baseName(path), number));
-      const exists = [this.master, this.backup].some(({ root }) => statAt(root.dir, free) !== null);
+      const forms = ['', ...SUFFIXES].map((suffix) => free + suffix);
+      const exists = [this.master, this.backup].some(({ root }) => forms.some((one) => statAt(root.dir, one) !== null));
       if (exists || this.taken.has(free)) continue;
       this.taken.add(free);
       return free;
@@ -180,16 +188,23 @@ class Sides {
 }
 
 /** Makes `target` like `source` at this path: copies, with what a folder holds and the folders above, or deletes. */
-function carry(path: string, source: string | null, target: string | null, from: Side, to: Side): Action[] {
-  if (source === null) return target === null ? [] : [removal(path, target)];
+function carry(conflict: Action, source: string | null, target: string | null, from: Side, to: Side): Action[] {
+  const { path } = conflict;
+  if (source === null) return target === null ? [] : [{ ...removal(path, target), ...storedAs(conflict) }];
   const actions: Action[] = missingParents(path, to);
   const entry = kindOf(source);
   const size = new Entry(source, path).size;
   if (entry === 'd' && target?.startsWith('d ')) return [];
   const kind = target !== null ? 'update' : entry === 'd' ? 'mkdir' : 'copy';
-  actions.push({ kind, path, entry, size: entry === 'f' ? size : 0, reason: 'chosen', master: source, backup: target });
+  const facts = { master: source, backup: target, ...storedAs(conflict) };
+  actions.push({ kind, path, entry, size: entry === 'f' ? size : 0, reason: 'chosen', ...facts });
   if (entry === 'd') actions.push(...contents(path, from));
   return actions;
+}
+
+/** Whichever side stands, it is the Backup's file that may be stored otherwise. */
+function storedAs({ stored }: Pick<Action, 'stored'>): Pick<Action, 'stored'> {
+  return stored === undefined ? {} : { stored };
 }
 
 function removal(path: string, facts: string): Action {
@@ -223,14 +238,21 @@ function contents(folder: string, side: Side): Action[] {
   const { bytes } = walk(folder, side);
   const actions: Action[] = [];
   eachRecord(bytes, (view) => {
-    const path = bytes.toString('utf8', view.pathStart, view.pathEnd);
-    const found = entryAt(bytes, view, path);
-    if (path === folder || found.kind === 'o') return;
+    const place = bytes.toString('utf8', view.pathStart, view.pathEnd);
+    const found = entryAt(bytes, view, place);
+    if (place === folder || found.kind === 'o') return;
     const kind = found.kind === 'd' ? 'mkdir' : 'copy';
     const size = found.kind === 'f' ? found.size : 0;
-    actions.push({ kind, path, entry: found.kind, size, reason: 'chosen', master: found.facts, backup: null });
+    const { path, stored } = meant(place, found.kind, side);
+    const facts = { master: found.facts, backup: null, ...(stored === '' ? {} : { stored }) };
+    actions.push({ kind, path, entry: found.kind, size, reason: 'chosen', ...facts });
   });
   return actions;
+}
+
+/** What lies on a stored Backup under its own name and should not is brought over as it is. */
+function meant(place: string, kind: Entry['kind'], { names }: Side): { path: string; stored: Suffix } {
+  return (kind === 'f' ? names?.of(place) : null) ?? { path: place, stored: '' };
 }
 
 function walk(subpath: string, { root, traits }: Side): Scan {
@@ -269,7 +291,7 @@ function emptied(actions: readonly Action[], here: Side, there: Side): Action[] 
       eachRecord(bytes, (view) => {
         const one = bytes.toString('utf8', view.pathStart, view.pathEnd);
         if (one === folder) facts = bytes.toString('latin1', view.factsStart, view.factsEnd);
-        else if (!going.has(one)) stays = true;
+        else if (!going.has(one) && !going.has(here.names?.of(one)?.path ?? one)) stays = true;
       });
       if (stays || facts === '') break;
       going.add(folder);

@@ -262,6 +262,7 @@ function ownView(pair: OpenPair): OpenPair {
   view.masterDrive = pair.masterDrive;
   view.masterTraits = pair.masterTraits;
   view.masterUuid = pair.masterUuid;
+  view.storedSide = null;
   return view;
 }
 

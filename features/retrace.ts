@@ -14,9 +14,11 @@ import { isRespelling, type Rename, Renames } from '../shared/renames.ts';
 import { sidesOf } from '../shared/rows.ts';
 import { mountsBelow, walkTree } from '../shared/scan.ts';
 import type { DriveRoot } from '../shared/store.ts';
+import { storedPath } from '../shared/stored.ts';
 import { trashFolder } from '../shared/trash.ts';
 import { findPair, type Operation, pathsChangedAfter, readBaseline } from './history.ts';
 import { copiedFiles, type Done, type DriveSide, journalled, readFolderManifest, writesTo } from './manifests.ts';
+import { pathsMeant } from './meanings.ts';
 import type { OpenPair } from './session.ts';
 
 /** What an undo does to one drive. */
@@ -134,6 +136,8 @@ class Planner {
   private now: ReadonlyMap<string, string> = new Map();
   /** Paths that a later operation worked on: where a drive keeps no ctime, facts alone do not tell. */
   private later: ReadonlySet<string> = new Set();
+  /** The path that a name on this drive stands for. */
+  private meant: (place: string) => string = (place) => place;
 
   constructor(pair: OpenPair, side: DriveSide, operation: Operation, done: Done, ctx: Context) {
     this.pair = pair;
@@ -156,7 +160,10 @@ class Planner {
     const wanted = new Set([...paths, ...paths.map(parentOf)]);
     wanted.delete('');
     this.now = factsAt(this.root, wanted, this.stable);
-    if (!this.stable) this.later = new Set(await pathsChangedAfter(this.operation, this.ctx));
+    if (!this.stable) {
+      this.later = new Set(await pathsChangedAfter(this.operation, this.ctx));
+      if (result.side === 'backup') this.meant = await pathsMeant(this.pair, this.ctx);
+    }
     const unable = this.sortChanges(places);
     const pending = this.sortMoves(places, homes, unable);
     this.name(pending);
@@ -253,7 +260,7 @@ class Planner {
     const current = place === null ? null : (this.now.get(place) ?? null);
     if (change.change === 'meta') return this.sortMetadata(change, current);
     if (after === '') return 'it is not known what the operation left there';
-    if (place !== null && this.later.has(place)) return 'a later operation changed it';
+    if (place !== null && this.later.has(this.meant(place))) return 'a later operation changed it';
     if (change.change === 'created' && current === null) return undefined;
     const folderBack = change.change === 'deleted' && before?.startsWith('d ') === true;
     if (folderBack && current?.startsWith('d ')) return undefined;
@@ -328,7 +335,7 @@ class Planner {
     const folder = expected.startsWith('d ');
     const same = folder ? isSameThing(current, expected, this.stable) : current === expected;
     if (!same) return 'it changed since';
-    if (this.later.has(place)) return 'a later operation changed it';
+    if (this.later.has(this.meant(place))) return 'a later operation changed it';
     if (unable.has(place)) return 'its former content cannot come back';
     const there = this.now.get(home);
     // On a drive that takes both spellings for one, it is the same file.
@@ -401,8 +408,8 @@ class Planner {
     for (const row of pairId === null ? [] : await readBaseline(pairId, '', this.ctx)) {
       const facts = sidesOf(row, this.result.side === 'master').target;
       const { ino } = new Entry(facts, row.path);
-      if (facts.startsWith('f ') && wanted.has(ino) && !changed.has(row.path))
-        found.set(ino, { path: row.path, facts });
+      const path = this.result.side === 'backup' ? storedPath(row.path, row.stored_name) : row.path;
+      if (facts.startsWith('f ') && wanted.has(ino) && !changed.has(path)) found.set(ino, { path, facts });
     }
     const now = factsAt(
       this.root,

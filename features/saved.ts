@@ -3,12 +3,14 @@
 import { ALGORITHMS, type Algorithm } from '../shared/hash.ts';
 import { displayPath, isInside, relPath } from '../shared/paths.ts';
 import { alwaysExcluded } from '../shared/scan.ts';
+import { isSuffix } from '../shared/stored.ts';
 
 const KINDS: readonly string[] = [
   'mkdir',
   'move',
   'copy',
   'update',
+  'convert',
   'meta',
   'adopt',
   'forget',
@@ -56,11 +58,12 @@ export function planProblem(value: unknown): string | undefined {
 function actionProblem(value: unknown, subpath: string): string | undefined {
   const action = record(value);
   if (action === undefined || typeof action['path'] !== 'string') return 'a step of it has no path';
-  const { path, link_to, from } = action;
+  const { path, link_to, from, stored = '', occupied = null } = action;
   const name = displayPath(path as string);
   if (!KINDS.includes(String(action['kind'])) || !['f', 'd', 'l'].includes(String(action['entry'])))
     return `the step for '${name}' is of no known kind`;
-  const facts = [action['master'], action['backup']].every(
+  if (!isSuffix(stored)) return `the step for '${name}' is of no known form`;
+  const facts = [action['master'], action['backup'], occupied].every(
     (one) => one === null || (typeof one === 'string' && /^[fdlo] \d+ /.test(one)),
   );
   if (!facts || typeof action['size'] !== 'number' || typeof action['reason'] !== 'string')

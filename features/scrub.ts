@@ -14,6 +14,7 @@ import { displayPath } from '../shared/paths.ts';
 import { clockRules } from '../shared/rows.ts';
 import type { ScrubResult } from '../shared/scrub.ts';
 import { closeDriveRoot, type DriveRoot, openDriveRoot } from '../shared/store.ts';
+import { recordedSuffix, type Suffix } from '../shared/stored.ts';
 import type { TransferSession } from '../shared/tasks.ts';
 import { markVerified, recordChecksums, type Verified } from '../shared/verified.ts';
 import type { WorkerPool } from '../shared/workers.ts';
@@ -286,11 +287,17 @@ async function readRows(
   formatOf: (row: BaselineRow) => Digest,
 ): Promise<ScrubResult[]> {
   const formats = new Set(rows.map(formatOf));
-  const items = rows.map((row) => ({ path: row.path, size: row.size, formats: [formatOf(row)] }));
+  const items = rows.map((row) => ({ path: row.path, ...contentOf(row, side.side), formats: [formatOf(row)] }));
   const results = await pool.run('scrub', side.side, items, side.direct, [...formats]);
   // A pulled drive looks like a thousand files that are gone.
   if (results.some(({ state }) => state === 'missing' || state === 'unreadable')) assertSide(side.root, side.uuid);
   return results;
+}
+
+/** A stored file has a length of its own. */
+function contentOf(row: BaselineRow, side: Side): { size: number; stored: Suffix } {
+  const stored = side === 'backup' ? recordedSuffix(row) : '';
+  return { size: stored === '' ? row.size : Number(factsField(row.backup_facts, 1)), stored };
 }
 
 /** Takes the findings; returns the rows that are good. */

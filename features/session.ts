@@ -3,8 +3,10 @@
  * works on this; nothing in it decides anything.
  */
 import { availableParallelism } from 'node:os';
+import type { GroupKey } from '../shared/codec.ts';
 import type { Context } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
+import type { Side } from '../shared/listing.ts';
 import { displayPath, timeLimits } from '../shared/paths.ts';
 import { type BaselineRow, type ClockRules, clockRules } from '../shared/rows.ts';
 import { assertPresent, closeDriveRoot, type DriveRoot, openDriveRoot } from '../shared/store.ts';
@@ -34,6 +36,10 @@ export interface OpenPair {
   backupUuid: string;
   /** Seen the other way round, to write onto the Master: `master` is the Backup, and the reverse. */
   reversed: boolean;
+  /** Which of the two is the Backup of a group, whose files may be compressed or sealed; null: neither. */
+  storedSide: Side | null;
+  /** The key of the group, once it was needed; shared by all views of a pair. */
+  secret: { key: GroupKey | null };
   /** Started by `workersOf`, shared by all steps of a run. */
   workers: WorkerPool | undefined;
   /** They know what to work on. */
@@ -76,12 +82,15 @@ export async function openPair(group: Group, ctx: Context, readOnly: boolean): P
       masterUuid: pair.group.master_drive.drive_uuid ?? '',
       backupUuid: pair.group.backup_drive.drive_uuid ?? '',
       reversed: false,
+      storedSide: 'backup',
+      secret: { key: null },
       workers: undefined,
       opened: false,
       careful: null,
       borrowed: null,
       close: async () => {
         await open.workers?.close();
+        open.secret.key?.key.fill(0);
         close();
       },
     };
@@ -106,6 +115,8 @@ export function reversedPair(pair: OpenPair): OpenPair {
     masterUuid: pair.backupUuid,
     backupUuid: pair.masterUuid,
     reversed: !pair.reversed,
+    storedSide: pair.storedSide === null ? null : pair.storedSide === 'backup' ? 'master' : 'backup',
+    secret: pair.secret,
     careful: pair.careful,
     borrowed: null,
     workers: undefined,
@@ -124,7 +135,9 @@ export function workersOf(pair: OpenPair, operation: string, options: SyncOption
       algorithm: options.checksum_algorithm,
       junk: OS_JUNK,
       mhl: options.mhl,
+      compressionLevel: options.compression_level,
     });
+    if (pair.secret.key) pair.workers.setKey(pair.secret.key);
     pair.opened = true;
   }
   return pair.workers as WorkerPool;

@@ -21,6 +21,7 @@ import { type Choice, type Keep, resolutionSteps } from './resolution.ts';
 import { type Prepare, type RunFlags, runLocked, type Step, type SyncResult } from './run.ts';
 import { type OpenPair, openPair, reversedPair, syncOptions } from './session.ts';
 import { type Target, wholeOf } from './targets.ts';
+import { copyOut } from './storing.ts';
 import { lookAhead } from './travel.ts';
 
 export interface Resolution extends RunFlags {
@@ -99,8 +100,7 @@ export async function settleByPolicy(
   if (choices.length === 0 || pair.careful !== null) return [{ plan, strict: false }];
   const pairId = await findPair(pair.masterUuid, pair.backupUuid, ctx);
   const rows = pairId === null ? [] : await readBaseline(pairId, plan.target.subpath, ctx);
-  const recorded = rows.map(({ path }) => path);
-  const { steps, problems } = resolutionSteps(plan, choices, recorded, pair);
+  const { steps, problems } = resolutionSteps(plan, choices, rows, pair);
   const resolved = new Set(steps.flatMap(({ resolves }) => resolves));
   const actions = plan.actions.filter(({ kind, path }) => kind !== 'conflict' || !resolved.has(path));
   const totals = { ...plan.totals, conflict: plan.totals.conflict - resolved.size };
@@ -150,8 +150,7 @@ async function chooser(
       else if (conflict) choices.push({ conflict, keep: side });
     }
     const rows = pairId === null ? [] : await readBaseline(pairId, subpath, running);
-    const recorded = rows.map(({ path }) => path);
-    const { steps, problems } = resolutionSteps(base, choices, recorded, pair);
+    const { steps, problems } = resolutionSteps(base, choices, rows, pair);
     const resolved = new Set(steps.flatMap(({ resolves }) => resolves));
     const left = open.filter(({ path }) => !resolved.has(path));
     // First what the look itself brought: conflicts that are new, that changed, or that have settled themselves.
@@ -215,8 +214,9 @@ class MergeFolder {
     const names = { master: '', backup: '', merged: '' };
     for (const one of ['master', 'backup', 'merged'] as const) {
       names[one] = `${one}${extname(path)}`;
-      const from = one === 'backup' ? pair.backup : pair.master;
-      copyFileSync(join(from.dir.path, path), join(this.path, names[one]));
+      const to = join(this.path, names[one]);
+      if (one !== 'backup') copyFileSync(join(pair.master.dir.path, path), to);
+      else await copyOut(pair, path, conflict.stored ?? '', to, ctx);
     }
     await this.run(program, names, ctx);
     const root = openDriveRoot(this.path, 'merge');
@@ -226,6 +226,7 @@ class MergeFolder {
       master: root,
       masterTraits: pair.masterTraits,
       masterUuid: '',
+      storedSide: null,
       close: async () => {
         await this.opened?.workers?.close();
         closeDriveRoot(root);

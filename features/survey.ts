@@ -10,6 +10,7 @@ import { Checks, Entry, eachRecord, entryAt, type RecordView, type Side } from '
 import type { KeyRules } from '../shared/paths.ts';
 import { mountsBelow, type Scan, scanTree } from '../shared/scan.ts';
 import type { DriveRoot } from '../shared/store.ts';
+import { BackupNames, isStoredWell, PLAIN, recordedSuffix, type StandsFor, type Storing, splitStored, type Suffix } from '../shared/stored.ts';
 import type { Traits } from './detect.ts';
 import { type BaselineRow, baselineChecks } from './history.ts';
 import { keyOf } from './reconcile.ts';
@@ -33,14 +34,16 @@ export async function survey(
   filter: Filter,
   keys: KeyRules,
   pairId: number | null,
+  storing: Storing,
   ctx: Context,
 ): Promise<Survey> {
   const look = async (side: Side, root: DriveRoot, traits: Traits): Promise<Look> => {
-    let totals = new Totals(side, filter);
-    let gathered = new Gathered(side, filter, keys, NO_RECORDS);
+    const own = side === 'backup' ? storing : PLAIN;
+    let totals = new Totals(side, filter, own);
+    let gathered = new Gathered(side, filter, keys, NO_RECORDS, own);
     const begin = (): ((bytes: Buffer) => number) => {
-      totals = new Totals(side, filter);
-      gathered = new Gathered(side, filter, keys, NO_RECORDS);
+      totals = new Totals(side, filter, own);
+      gathered = new Gathered(side, filter, keys, NO_RECORDS, own);
       return pairId === null ? (bytes) => gathered.take(bytes) : (bytes) => totals.take(bytes);
     };
     const request = { root: root.dir, subpath, stable: traits.stable_ids, mounts: mountsBelow(root.mountPath) };
@@ -76,6 +79,14 @@ export interface OpenTrees {
   links: Map<string, string[]>;
   /** Names that one of the drives cannot tell from another one. */
   problems: Problem[];
+  /** By key: a second form of a file on the Backup, which an interrupted run left, or somebody put there. */
+  doubles: Map<string, Double>;
+}
+
+export interface Double {
+  /** Where it stands. */
+  path: string;
+  facts: string;
 }
 
 /** @param believe false: equal facts do not settle a path, its content will be read. */
@@ -85,12 +96,13 @@ export function openTrees(
   filter: Filter,
   keys: KeyRules,
   believe: boolean,
+  storing: Storing,
 ): OpenTrees {
   const baseline = new Map(rows.map((row) => [keyOf(row.path, keys), row]));
   const records = { baseline, believe };
   const { master, backup } = found.gathered ?? {
-    master: new Gathered('master', filter, keys, records),
-    backup: new Gathered('backup', filter, keys, records),
+    master: new Gathered('master', filter, keys, records, PLAIN),
+    backup: new Gathered('backup', filter, keys, records, storing),
   };
   if (!found.gathered) {
     master.take(found.master.bytes);
@@ -103,6 +115,7 @@ export function openTrees(
     equal: 0,
     links: master.links,
     problems: [...master.problems, ...backup.problems],
+    doubles: backup.doubles,
   };
   for (const key of master.settled) {
     const row = baseline.get(key) as BaselineRow;
@@ -115,7 +128,14 @@ export function openTrees(
     const row = baseline.get(key) as BaselineRow;
     trees.backup.set(
       key,
-      new Entry(row.backup_facts, row.path, backup.shared.has(key) ? 2 : 1, UNKNOWN, row.link_target),
+      new Entry(
+        row.backup_facts,
+        row.path,
+        backup.shared.has(key) ? 2 : 1,
+        UNKNOWN,
+        row.link_target,
+        recordedSuffix(row),
+      ),
     );
   }
   return trees;
@@ -131,16 +151,25 @@ class Gathered {
   /** Keys of the Backup's files with several names. */
   readonly shared = new Set<string>();
   readonly problems: Problem[] = [];
+  readonly doubles = new Map<string, Double>();
   private readonly side: Side;
   private readonly keys: KeyRules;
   private readonly records: Records;
   private readonly included: Included;
+  private readonly storing: Storing;
+  /** Of a Backup that stores files under other names. */
+  private readonly names: BackupNames | null;
+  /** Keys of what stands where it is recorded. */
+  private readonly claimed = new Set<string>();
 
-  constructor(side: Side, filter: Filter, keys: KeyRules, records: Records) {
+  constructor(side: Side, filter: Filter, keys: KeyRules, records: Records, storing: Storing) {
     this.side = side;
     this.keys = keys;
     this.records = records;
-    this.included = new Included(filter);
+    this.storing = storing;
+    const names = storing.active ? new BackupNames(storing, records.baseline.values()) : null;
+    this.names = names;
+    this.included = new Included(filter, names ? (place) => names.of(place)?.path ?? place : null);
   }
 
   /** Takes the whole records at the start of `bytes`; returns their length. */
@@ -149,24 +178,57 @@ class Gathered {
   }
 
   private add(bytes: Buffer, view: RecordView): void {
-    const path = bytes.toString('utf8', view.pathStart, view.pathEnd);
+    const place = bytes.toString('utf8', view.pathStart, view.pathEnd);
+    const found = this.meant(place, bytes[view.factsStart] === 0x66);
+    if (found === null) {
+      this.problems.push({ path: place, message: STRANGER });
+      return;
+    }
+    const { path, stored } = found;
     const key = keyOf(path, this.keys);
     if (hasSeveralNames(bytes, view)) {
       if (this.side === 'master') noteLink(this.links, bytes, view, path);
       else this.shared.add(key);
     }
     if (this.entries.has(key) || this.settled.has(key)) {
+      if (this.names && this.isDouble(key, found, entryAt(bytes, view, path, stored))) return;
       this.problems.push({
         path,
         message: `differs only in spelling from another name beside it, and one of the drives takes both for one`,
       });
       return;
     }
+    if (found.claimed) this.claimed.add(key);
     const { baseline, believe } = this.records;
     const row = baseline.get(key);
-    if (believe && row?.doubt === '' && row.path === path && isAsRecorded(row, this.side, bytes, view))
-      this.settled.add(key);
-    else this.entries.set(key, entryAt(bytes, view, path));
+    const known = believe && row?.doubt === '' && row.path === path && isAsRecorded(row, this.side, bytes, view);
+    if (known && this.isWell(path, stored, row)) this.settled.add(key);
+    else this.entries.set(key, entryAt(bytes, view, path, stored));
+  }
+
+  private meant(place: string, file: boolean): StandsFor | null {
+    return this.names && file ? this.names.of(place) : { path: place, stored: '', claimed: false };
+  }
+
+  /** As recorded, and as it is to be stored. */
+  private isWell(path: string, stored: Suffix, row: BaselineRow): boolean {
+    if (this.names === null || !row.backup_facts.startsWith('f')) return true;
+    return stored === recordedSuffix(row) && isStoredWell(this.storing, path, stored);
+  }
+
+  /** A file that stands there in two forms is the recorded one, or else the one that is wanted. */
+  private isDouble(key: string, { claimed }: StandsFor, entry: Entry): boolean {
+    const known = this.entries.get(key);
+    const [path, stored] = known ? [known.path, known.stored] : [entry.path, undefined];
+    if (path !== entry.path || stored === entry.stored || entry.kind !== 'f') return false;
+    const better = !this.claimed.has(key) && (claimed || isStoredWell(this.storing, path, entry.stored));
+    const other = better && known ? known : entry;
+    if (other !== entry) {
+      this.entries.set(key, entry);
+      if (claimed) this.claimed.add(key);
+    }
+    this.doubles.set(key, { path: other.path + other.stored, facts: other.facts });
+    return true;
   }
 }
 
@@ -186,6 +248,9 @@ interface Records {
 
 const NO_RECORDS: Records = { baseline: new Map(), believe: true };
 
+const STRANGER =
+  'lies under its own name on a Backup whose files are compressed or sealed, and tandem did not put it there; it is left alone';
+
 /** Blocks of an entry that was rebuilt from its record. */
 const UNKNOWN = -1;
 
@@ -197,9 +262,10 @@ class Totals {
   private readonly side: Side;
   private readonly included: Included;
 
-  constructor(side: Side, filter: Filter) {
+  constructor(side: Side, filter: Filter, { active }: Storing) {
     this.side = side;
-    this.included = new Included(filter);
+    // Before the records are read, a suffix is the best guess; where it is wrong, the sums differ.
+    this.included = new Included(filter, active ? (place) => splitStored(place).path : null);
   }
 
   /** Takes the whole records at the start of `bytes`; returns their length. */
@@ -225,8 +291,12 @@ class Included {
   /** The folder, with its `/`, whose subtree is being passed over. */
   private skipped: Buffer | undefined;
 
-  constructor(filter: Filter) {
+  /** The path that a file's name stands for, where that is another one. */
+  private readonly meaning: ((place: string) => string) | null;
+
+  constructor(filter: Filter, meaning: ((place: string) => string) | null) {
     this.filter = filter;
+    this.meaning = meaning;
   }
 
   each(bytes: Buffer, visit: (view: RecordView) => void): number {
@@ -246,7 +316,8 @@ class Included {
     while (name > view.pathStart && bytes[name - 1] !== 0x2f) name -= 1;
     if (!this.filter.mayMatch(bytes[name] ?? 0, name + 1 < view.pathEnd ? (bytes[name + 1] ?? 0) : 0)) return false;
     const folder = bytes[view.factsStart] === 0x64;
-    const excluded = this.filter.excludes(bytes.toString('utf8', view.pathStart, view.pathEnd), folder);
+    const place = bytes.toString('utf8', view.pathStart, view.pathEnd);
+    const excluded = this.filter.excludes(this.meaning && !folder ? this.meaning(place) : place, folder);
     if (excluded && folder)
       this.skipped = Buffer.concat([bytes.subarray(view.pathStart, view.pathEnd), Buffer.from('/')]);
     return excluded;

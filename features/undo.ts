@@ -30,6 +30,7 @@ import {
   recordActions,
 } from './history.ts';
 import { readFolderManifest } from './manifests.ts';
+import { pathsMeant } from './meanings.ts';
 import { openFolderAlone } from './origin.ts';
 import { runParts } from './parts.ts';
 import { factsAt, isEmpty, planUndoOf, type UndoMove, type UndoPlan, type UndoStep } from './retrace.ts';
@@ -154,6 +155,8 @@ class Undo {
   private readonly control: RunControl;
   /** 0: of a folder, for which nothing is recorded. */
   private pairId = 0;
+  /** The path that a name on this drive stands for. */
+  private meant: (place: string) => string = (place) => place;
   private item = 0;
   /** Renames that were tried so far, in their order. */
   private readonly tried: (UndoMove & { done: boolean })[] = [];
@@ -179,6 +182,7 @@ class Undo {
     const { refused, notes } = this.plan;
     if (!isOfFolder(this.operation))
       this.pairId = await ensurePair(pair.group.id, pair.masterUuid, pair.backupUuid, this.ctx);
+    if (this.plan.side === 'backup') this.meant = await pathsMeant(pair, this.ctx);
     statistics.files_failed += refused.length;
     statistics.problems.push(...refused);
     await this.journal(refused.map((one) => ({ ...one, action: 'undo', size: 0, status: 'failed' })));
@@ -291,14 +295,20 @@ class Undo {
     return entries.length;
   }
 
+  /** Nothing has to be decided there any more. */
+  private forget(places: readonly string[]): Promise<void> {
+    return removeConflicts(this.pairId, places.map(this.meant), this.ctx);
+  }
+
   private inboxEntries(undone: readonly Undone[]): InboxEntry[] {
     const { side } = this.plan;
+    const meant = undone.map(([place, kind, facts]): Undone => [this.meant(place), kind, facts]);
     const other = factsAt(
       this.view.master,
-      undone.map(([path]) => path),
+      meant.map(([path]) => path),
       this.view.masterTraits.stable_ids,
     );
-    return undone.map(([path, kind, facts]) => ({
+    return meant.map(([path, kind, facts]) => ({
       path,
       conflict_type: 'undone',
       reason: `operation ${this.operation.id} was undone on the ${side === 'backup' ? 'Backup' : 'Master'}`,
@@ -359,8 +369,8 @@ class Undo {
   /** What an undo of an undo brought back agrees with the other side again: nothing waits for a decision there. */
   private async settle(steps: readonly UndoStep[], results: readonly PutBackResult[], free: readonly string[]) {
     const undone = steps.map(({ path }) => path);
-    if (this.operation.operation_type === 'undo') return removeConflicts(this.pairId, undone, this.ctx);
-    await removeConflicts(this.pairId, free, this.ctx);
+    if (this.operation.operation_type === 'undo') return this.forget(undone);
+    await this.forget(free);
     const done = results.flatMap(({ outcome, facts }, index) => {
       const { path, current, before } = steps[index] as UndoStep;
       return outcome === 'done' ? [[path, before ?? current ?? '', facts] as const] : [];
@@ -456,7 +466,7 @@ class Undo {
       }
     }
     await this.journal(notes);
-    await removeConflicts(this.pairId, free, this.ctx);
+    await this.forget(free);
     await this.wait(settled);
   }
 
@@ -498,11 +508,7 @@ class Undo {
         .map(([path]) => ({ path, action: 'meta' }));
       log.note(left, files, former);
       if (this.operation.operation_type === 'undo')
-        await removeConflicts(
-          this.pairId,
-          changed.map(({ path }) => path),
-          this.ctx,
-        );
+        await this.forget(changed.map(({ path }) => path));
     }
     await this.pool.run('flush');
   }
@@ -511,7 +517,8 @@ class Undo {
     if (notes.length === 0) return;
     const first = this.seq.next;
     this.seq.next += notes.length;
-    await recordActions(this.run.operationId, first, notes, this.ctx);
+    const named = notes.map((note) => ({ ...note, path: this.meant(note.path) }));
+    await recordActions(this.run.operationId, first, named, this.ctx);
   }
 }
 

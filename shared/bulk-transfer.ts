@@ -5,6 +5,7 @@
  * their files.
  */
 import { threadId } from 'node:worker_threads';
+import type { CodecSettings } from './codec.ts';
 import type { Control } from './content.ts';
 import type { Algorithm, HasherFactory } from './hash.ts';
 import { factsField } from './listing.ts';
@@ -12,16 +13,20 @@ import { parentOf } from './paths.ts';
 import { PutBack } from './put-back.ts';
 import { partialFolder } from './recover.ts';
 import { isRacy, makeSidedRow, rowTuple } from './rows.ts';
+import type { Suffix } from './stored.ts';
 import type { CommitItem, Other, PlacedGroup, StagedGroup, StageItem, TransferSession } from './tasks.ts';
 
 interface Waiting {
   item: CommitItem;
   checksum: string;
   bytes: number;
+  /** On the Backup. */
+  written: number;
 }
 
 interface Group {
   startedAt: number;
+  encode: Suffix;
   files: Waiting[];
 }
 
@@ -30,8 +35,14 @@ export class BulkTransfer extends PutBack {
   /** Of its own: threads that make and move files in one folder wait for each other. No partial has such a name. */
   private readonly folder: string;
 
-  constructor(session: TransferSession, algorithm: Algorithm, newHasher: HasherFactory, control: Control) {
-    super(session, algorithm, newHasher, control);
+  constructor(
+    session: TransferSession,
+    algorithm: Algorithm,
+    newHasher: HasherFactory,
+    control: Control,
+    codec: CodecSettings,
+  ) {
+    super(session, algorithm, newHasher, control, codec);
     this.folder = `${partialFolder(session.operation)}/-${threadId}`;
   }
 
@@ -39,24 +50,27 @@ export class BulkTransfer extends PutBack {
    * `stage` for regular files that are new on the Backup, numbered from `first`; the group waits under that number.
    * @param paths joined by NUL.
    * @param startedAt milliseconds since 1970, before any of them is opened.
+   * @param encode the form in which they are stored.
    */
-  stageNew(first: number, paths: string, startedAt: number): StagedGroup {
+  stageNew(first: number, paths: string, startedAt: number, encode: Suffix): StagedGroup {
     const items = paths.split('\0').map((path, index): StageItem => {
-      return { seq: first + index, path, kind: 'f', size: 0, linkTo: null, masterFacts: null, backupFacts: null };
+      const plain = { seq: first + index, kind: 'f', size: 0, linkTo: null, masterFacts: null, backupFacts: null } as const;
+      return encode === '' ? { ...plain, path } : { ...plain, path: path + encode, from: path, encode };
     });
     const files: Waiting[] = [];
     const others: Other[] = [];
     let total = 0;
-    this.stage(items, this.folder).forEach(({ seq, outcome, message, checksum, masterFacts, bytes }, index) => {
+    this.stage(items, this.folder).forEach(({ seq, outcome, message, checksum, masterFacts, bytes, written }, index) => {
       if (outcome !== 'done') {
         others.push({ seq, outcome, message });
         return;
       }
-      const { path, kind, linkTo, backupFacts } = items[index] as StageItem;
-      files.push({ item: { seq, path, kind, linkTo, backupFacts, stagedFacts: masterFacts }, checksum, bytes });
+      const { path, from, kind, linkTo, backupFacts } = items[index] as StageItem;
+      const item = { seq, path, from, kind, linkTo, backupFacts, stagedFacts: masterFacts };
+      files.push({ item, checksum, bytes, written });
       total += bytes;
     });
-    this.groups.set(first, { startedAt, files });
+    this.groups.set(first, { startedAt, encode, files });
     return { files: files.length, bytes: total, others };
   }
 
@@ -69,26 +83,29 @@ export class BulkTransfer extends PutBack {
     const folders: string[] = [];
     const others: Other[] = [];
     let total = 0;
+    let stored = 0;
     const items = group.files.map(({ item }) => item);
     this.commit(items, this.folder).forEach(({ seq, outcome, message, backupFacts }, index) => {
-      const { item, checksum, bytes } = group.files[index] as Waiting;
+      const { item, checksum, bytes, written } = group.files[index] as Waiting;
+      const path = item.from ?? item.path;
       if (outcome !== 'done') {
         others.push({ seq, outcome, message });
         return;
       }
-      if (Number(factsField(backupFacts, 1)) !== bytes) {
+      if (Number(factsField(backupFacts, 1)) !== written) {
         others.push({ seq, outcome: 'failed', message: SHORT });
         return;
       }
       const doubt = isRacy(item.stagedFacts, group.startedAt, this.session.masterClock) ? 'racy' : '';
-      const extras = { checksum, algorithm: this.algorithm, doubt } as const;
-      const row = makeSidedRow(this.session.reversed, item.path, bytes, item.stagedFacts, backupFacts, extras);
+      const extras = { checksum, algorithm: this.algorithm, doubt, stored: group.encode } as const;
+      const row = makeSidedRow(this.session.reversed, path, bytes, item.stagedFacts, backupFacts, extras);
       rows.push(JSON.stringify(rowTuple(row)));
       total += bytes;
-      const folder = parentOf(item.path);
+      stored += written;
+      const folder = parentOf(path);
       if (folder !== folders.at(-1)) folders.push(folder);
     });
-    return { files: rows.length, bytes: total, rows: rows.join(','), folders, others };
+    return { files: rows.length, bytes: total, written: stored, rows: rows.join(','), folders, others };
   }
 }
 

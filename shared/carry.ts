@@ -21,6 +21,7 @@ import {
   writeState,
 } from './state.ts';
 import type { DriveRoot } from './store.ts';
+import { recordedSuffix } from './stored.ts';
 
 /** A pair as the database knows it. */
 export interface KnownPair {
@@ -155,9 +156,9 @@ export async function mirrorRecord(from: number | null, to: number, groupId: str
     for (const table of ['file_sync_history', 'conflicts', 'state_changes'])
       await db.run(`DELETE FROM ${table} WHERE pair_id = ?`, [to]);
     const mirrored = rows.map((row): RowTuple => {
-      const { path, size, checksum, checksum_algorithm: algorithm, link_target: target, doubt, stored_name } = row;
-      const made = makeRow(path, size, row.backup_facts, row.master_facts, { checksum, algorithm, target });
-      return rowTuple({ ...made, doubt, stored_name });
+      const { path, size, checksum, checksum_algorithm: algorithm, link_target: target, doubt } = row;
+      const extras = { checksum, algorithm, target, stored: recordedSuffix(row) };
+      return rowTuple({ ...makeRow(path, size, row.backup_facts, row.master_facts, extras), doubt });
     });
     await putRows(db, to, groupId, 'sync', mirrored, ctx);
   });

@@ -3,6 +3,7 @@
  * Synchronous, for worker threads.
  */
 import { closeSync, constants, ftruncateSync, readSync, writeSync } from 'node:fs';
+import type { Codec } from './codec.ts';
 import { errnoOf } from './errors.ts';
 import type { Hasher, HasherFactory } from './hash.ts';
 import type { LargeCopy } from './resume.ts';
@@ -20,6 +21,15 @@ export interface Control {
   allowed(wanted: number): number;
   /** Two checksums of one content, where the hashers take two. */
   paired?(checksum: string, also: string): void;
+}
+
+/** What became of a file that is stored in another form. */
+interface Stored {
+  checksum: string;
+  /** Of the content. */
+  bytes: number;
+  /** Of what was written. */
+  written: number;
 }
 
 const CHUNK = 4 * 1024 * 1024;
@@ -63,6 +73,76 @@ export class Content {
     if (bytes === null) return null;
     if (sparse) ftruncateSync(target, bytes);
     return { checksum: this.ended(hasher), bytes };
+  }
+
+  /**
+   * Writes the stored form of a file. Null when the run was stopped in the middle.
+   * @returns the checksum and the length of the content, and the length of what was written.
+   */
+  encode(source: number, target: number, size: number, encoder: Codec): Stored | null {
+    const hasher = this.newHasher();
+    let bytes = 0;
+    let written = 0;
+    const write = (pieces: readonly Uint8Array[]): boolean => {
+      for (const piece of pieces) {
+        if (!this.writeGently(target, piece, written)) return false;
+        written += piece.length;
+      }
+      return true;
+    };
+    // One byte more than expected: a file that grew shows as a longer read.
+    while (bytes <= size) {
+      if (this.control.stop()) return null;
+      const read = readSync(source, this.buffer, 0, Math.min(CHUNK, size + 1 - bytes), bytes);
+      if (read === 0) break;
+      const content = this.buffer.subarray(0, read);
+      hasher.update(content);
+      if (!write(encoder.update(content))) return null;
+      bytes += read;
+      this.control.moved(read);
+    }
+    if (!write(encoder.final())) return null;
+    return { checksum: this.ended(hasher), bytes, written };
+  }
+
+  /** Writes the content of a stored file; what holds nothing but zeros becomes a hole. Null when the run was stopped. */
+  decode(source: number, target: number, decoder: Codec): Stored | null {
+    const hasher = this.newHasher();
+    let bytes = 0;
+    const done = this.decodeAll(source, this.buffer, decoder, (piece) => {
+      hasher.update(piece);
+      if (!this.writeGently(target, piece, bytes, true)) return false;
+      bytes += piece.length;
+      this.control.moved(piece.length);
+      return true;
+    });
+    if (!done) return null;
+    ftruncateSync(target, bytes);
+    return { checksum: this.ended(hasher), bytes, written: bytes };
+  }
+
+  /** @returns false when the run was stopped in the middle. */
+  private decodeAll(fd: number, buffer: Buffer, decoder: Codec, take: (piece: Uint8Array) => boolean): boolean {
+    for (let at = 0; ; ) {
+      if (this.control.stop()) return false;
+      const read = readSync(fd, buffer, 0, buffer.length, at);
+      const pieces = read === 0 ? decoder.final() : decoder.update(buffer.subarray(0, read));
+      for (const piece of pieces) if (!take(piece)) return false;
+      if (read === 0) return true;
+      at += read;
+    }
+  }
+
+  /** Not faster than allowed. @returns false when the run was stopped. */
+  private writeGently(target: number, piece: Uint8Array, position: number, skipZeros = false): boolean {
+    for (let done = 0; done < piece.length; ) {
+      if (this.control.stop()) return false;
+      const part = piece.subarray(done, done + this.control.allowed(piece.length - done));
+      if (skipZeros) writeNonZero(target, Buffer.from(part.buffer, part.byteOffset, part.length), position + done);
+      else writeFully(target, part, position + done);
+      done += part.length;
+    }
+    return true;
   }
 
   /** The rest of a large file that is there in part. Null when the run was stopped in the middle. */
@@ -123,9 +203,9 @@ export class Content {
   }
 
   /** The checksum of a file as the drive has it; `direct` asks for a way around the page cache, and says whether there was one. */
-  readBack(dir: Dir, name: string, direct: boolean): { checksum: string; direct: boolean } {
+  readBack(dir: Dir, name: string, direct: boolean, decoder?: () => Codec): { checksum: string; direct: boolean } {
     const { result, direct: reached } = this.pastCache(dir, name, direct, (fd, buffer) =>
-      this.hashOpen(fd, buffer, this.newHasher.single ?? this.newHasher),
+      this.hashOpen(fd, buffer, this.newHasher.single ?? this.newHasher, decoder?.()),
     );
     return { checksum: result, direct: reached };
   }
@@ -136,9 +216,18 @@ export class Content {
     name: string,
     direct: boolean,
     makers: readonly (() => Pick<Hasher, 'update' | 'digest'>)[],
+    decoder?: () => Codec,
   ): { checksums: string[]; direct: boolean } | null {
     const { result, direct: reached } = this.pastCache(dir, name, direct, (fd, buffer) => {
       const hashers = makers.map((make) => make());
+      if (decoder) {
+        const whole = this.decodeAll(fd, buffer, decoder(), (piece) => {
+          for (const hasher of hashers) hasher.update(piece);
+          this.control.moved(piece.length);
+          return true;
+        });
+        return whole ? hashers.map((hasher) => hasher.digest()) : null;
+      }
       for (let at = 0; ; ) {
         if (this.control.stop()) return null;
         const read = readSync(fd, buffer, 0, buffer.length, at);
@@ -178,8 +267,15 @@ export class Content {
     }
   }
 
-  private hashOpen(fd: number, buffer: Buffer, newHasher: HasherFactory): string {
+  private hashOpen(fd: number, buffer: Buffer, newHasher: HasherFactory, decoder?: Codec): string {
     const hasher = newHasher();
+    if (decoder) {
+      const whole = this.decodeAll(fd, buffer, decoder, (piece) => {
+        hasher.update(piece);
+        return true;
+      });
+      return whole ? this.ended(hasher) : '';
+    }
     for (let at = 0; ; ) {
       const read = readSync(fd, buffer, 0, buffer.length, at);
       if (read === 0) return this.ended(hasher);
@@ -189,8 +285,8 @@ export class Content {
   }
 
   /** Lower-case hexadecimal checksum of an open file. */
-  checksum(fd: number, newHasher: HasherFactory): string {
-    return this.hashOpen(fd, this.buffer, newHasher);
+  checksum(fd: number, newHasher: HasherFactory, decoder?: Codec): string {
+    return this.hashOpen(fd, this.buffer, newHasher, decoder);
   }
 }
 

@@ -8,6 +8,7 @@
  * a zero (as GNU find prints them); mode octal; ctime and ino are `-` on drives where they do not last.
  * The baseline keeps the facts of both sides, so "unchanged" is the equality of two strings.
  */
+import type { Suffix } from './stored.ts';
 import type { Kind, Stat, Time } from './syscalls.ts';
 
 /** One path on one side. Most fields are read from the facts only when asked for: a run makes a hundred thousand of these. */
@@ -20,8 +21,10 @@ export class Entry {
   readonly blocks: number;
   /** Of a symbolic link. */
   readonly target: string;
+  /** How the Backup stores it: what its name has behind `path`. Its facts are those of the stored file. */
+  readonly stored: Suffix;
 
-  constructor(facts: string, path: string, nlink = 1, blocks = 0, target = '') {
+  constructor(facts: string, path: string, nlink = 1, blocks = 0, target = '', stored: Suffix = '') {
     this.facts = facts;
     this.path = path;
     const kind = facts[0];
@@ -29,6 +32,7 @@ export class Entry {
     this.nlink = nlink;
     this.blocks = blocks;
     this.target = target;
+    this.stored = stored;
   }
 
   get size(): number {
@@ -148,14 +152,14 @@ function nul(bytes: Buffer, from: number): number {
   return at;
 }
 
-export function entryAt(bytes: Buffer, view: RecordView, path: string): Entry {
+export function entryAt(bytes: Buffer, view: RecordView, path: string, stored: Suffix = ''): Entry {
   const found = bytes.toString('latin1', view.factsStart, view.factsEnd);
   // find has letters of its own for sockets, pipes and devices.
   const facts = /^[fdl]/.test(found) ? found : `o${found.slice(1)}`;
   const extra = bytes.toString('latin1', view.factsEnd + 1, view.extraEnd);
   const space = extra.indexOf(' ');
   const target = view.targetEnd > view.pathEnd + 1 ? bytes.toString('utf8', view.pathEnd + 1, view.targetEnd) : '';
-  return new Entry(facts, path, Number(extra.slice(0, space)), Number(extra.slice(space + 1)), target);
+  return new Entry(facts, path, Number(extra.slice(0, space)), Number(extra.slice(space + 1)), target, stored);
 }
 
 export type Side = 'master' | 'backup';
@@ -220,15 +224,19 @@ function finish(hash: number): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-/** `check_a` and `check_b` of a baseline row: what its two records add to the sums of the two listings together. */
+/**
+ * `check_a` and `check_b` of a baseline row: what its two records add to the sums of the two listings together.
+ * @param backupPath where the Backup has it.
+ */
 export function rowChecks(
   path: string,
   target: string,
   masterFacts: string,
   backupFacts: string,
+  backupPath = path,
 ): { a: number; b: number } {
   const checks = new Checks();
   checks.add(masterFacts, path, target, 'master');
-  checks.add(backupFacts, path, target, 'backup');
+  checks.add(backupFacts, backupPath, target, 'backup');
   return { a: checks.a, b: checks.b };
 }

@@ -43,16 +43,16 @@ export class Metadata {
     return time.seconds >= maxTime ? { seconds: maxTime, nanoseconds: 0 } : time;
   }
 
-  /** Makes what is there at one name like what is there at the same name of another folder. */
-  mirror(from: Dir, to: Dir, name: string, stat: Stat): void {
+  /** Makes what is there at one name like what is there at the same name, or another one, of another folder. */
+  mirror(from: Dir, to: Dir, name: string, stat: Stat, toName = name): void {
     if (stat.kind === 'l') {
-      this.applyToLink(to, name, stat);
+      this.applyToLink(to, toName, stat);
       return;
     }
     const flags = constants.O_RDONLY | constants.O_NOFOLLOW | (stat.kind === 'd' ? constants.O_DIRECTORY : 0);
     const source = openAt(from, name, flags);
     try {
-      const target = openAt(to, name, flags);
+      const target = openAt(to, toName, flags);
       try {
         this.apply(target, stat, readAttributes(source), null);
       } finally {

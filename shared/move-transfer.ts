@@ -9,10 +9,10 @@ import { baseName, parentOf } from './paths.ts';
 import { dropIntents, partialName, writeIntents } from './recover.ts';
 import { type Dir, renameNoReplace, rmdirAt, type Stat, statAt } from './syscalls.ts';
 import type { CommitResult, MoveItem, Outcome } from './tasks.ts';
-import { Transfer } from './transfer.ts';
 import { trashFolder } from './trash.ts';
+import { TreeTransfer } from './tree-transfer.ts';
 
-export class MoveTransfer extends Transfer {
+export class MoveTransfer extends TreeTransfer {
   /**
    * In the order given: a later item may build on an earlier one. Each looks at both drives once more: the Master has the
    * new name and not the old one, the Backup has the old one as the plan saw it.
@@ -31,36 +31,40 @@ export class MoveTransfer extends Transfer {
   }
 
   private moveOne(item: MoveItem): CommitResult {
-    const { path, from, kind } = item;
+    const { kind, stored = '' } = item;
+    const [path, from] = [item.path, item.from];
+    const [to, old] = [path + stored, from + stored];
     const source = this.masters.exists(path) ? statAt(this.masters.open(parentOf(path)), baseName(path)) : null;
     if (source === null || !isAsSeen(source, item.masterFacts, this.session.masterStable))
       return result(item, 'changed', `changed on the ${this.source} since it was found under its new name`);
     if (item.respelled ? isListed(this.masters.open(parentOf(path)), baseName(from)) : this.masters.exists(from))
       return result(item, 'changed', `its old name is on the ${this.source} again`);
-    const there = this.backups.exists(from) ? statAt(this.backups.open(parentOf(from)), baseName(from)) : null;
+    const there = this.backups.exists(old) ? statAt(this.backups.open(parentOf(old)), baseName(old)) : null;
     if (there === null || !isAsSeen(there, item.backupFacts, this.session.traits.stable))
       return result(item, 'conflict', `the ${this.target} changed since the plan was made; nothing was renamed`);
     // Their descriptors would go on leading to the folder, wherever it is.
-    this.backups.forget(from);
-    this.backups.forget(path);
-    const folder = this.backups.open(parentOf(from));
-    const target = this.backups.open(parentOf(path));
-    const done = renameNoReplace(folder, baseName(from), target, baseName(path)) || this.respell(item, folder);
+    this.backups.forget(old);
+    this.backups.forget(to);
+    const folder = this.backups.open(parentOf(old));
+    const target = this.backups.open(parentOf(to));
+    const names = { ...item, path: to, from: old };
+    const done = renameNoReplace(folder, baseName(old), target, baseName(to)) || this.respell(names, folder);
     if (!done) return result(item, 'conflict', `its new name is taken on the ${this.target}; nothing was overwritten`);
-    const message = kind === 'd' ? '' : this.carryOver(path, source);
-    const placed = statAt(this.backups.open(parentOf(path)), baseName(path));
+    const message = kind === 'd' ? '' : this.carryOver(path, source, to);
+    const placed = statAt(this.backups.open(parentOf(to)), baseName(to));
     if (placed === null) return result(item, 'failed', 'is not there after it was renamed');
     return { ...result(item, 'done', message), backupFacts: factsOf(placed, this.session.traits.stable) };
   }
 
   /** Permissions, times and attributes may have changed along with the name: both leave their trace in ctime alone. */
-  private carryOver(path: string, source: Stat): string {
+  private carryOver(path: string, source: Stat, to: string): string {
     try {
       this.metadata.mirror(
         this.masters.open(parentOf(path)),
-        this.backups.open(parentOf(path)),
+        this.backups.open(parentOf(to)),
         baseName(path),
         source,
+        baseName(to),
       );
       return '';
     } catch (error) {

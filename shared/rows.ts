@@ -3,6 +3,7 @@
  * rows as well.
  */
 import { factsField, rowChecks } from './listing.ts';
+import { type Suffix, storedName, storedPath } from './stored.ts';
 
 export interface BaselineRow {
   /** From the drive's root. */
@@ -15,6 +16,7 @@ export interface BaselineRow {
   master_facts: string;
   backup_facts: string;
   link_target: string;
+  /** Its name on the Backup where that is another one (shared/stored.ts); else empty. */
   stored_name: string;
   /** `pending`: not yet covered by a flush; `racy`: written within the clock's granule. Either: compare the content. */
   doubt: '' | 'pending' | 'racy';
@@ -29,6 +31,8 @@ export interface RowExtras {
   /** Of a symbolic link. */
   target?: string;
   doubt?: '' | 'racy';
+  /** How the Backup stores it. */
+  stored?: Suffix;
 }
 
 /** The record of a path that both sides agree on, with its checks. */
@@ -39,7 +43,8 @@ export function makeRow(
   backupFacts: string,
   extras: RowExtras,
 ): BaselineRow {
-  const { a, b } = rowChecks(path, extras.target ?? '', masterFacts, backupFacts);
+  const stored = storedName(path, extras.stored ?? '');
+  const { a, b } = rowChecks(path, extras.target ?? '', masterFacts, backupFacts, storedPath(path, stored));
   return {
     path,
     size,
@@ -48,7 +53,7 @@ export function makeRow(
     master_facts: masterFacts,
     backup_facts: backupFacts,
     link_target: extras.target ?? '',
-    stored_name: '',
+    stored_name: stored,
     doubt: extras.doubt ?? '',
     check_a: a,
     check_b: b,

@@ -152,6 +152,11 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     // What another process set for a running operation, in MB per second; 0: without limit, null: as the options say.
     'ALTER TABLE sync_operations ADD COLUMN bandwidth_limit REAL',
   ],
+  [
+    // Whether a pair has files that are compressed or sealed is asked before every run.
+    `CREATE INDEX file_sync_history_stored ON file_sync_history (pair_id, relative_path, stored_name)
+      WHERE stored_name <> ''`,
+  ],
 ];
 
 // --- internal ---

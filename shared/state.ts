@@ -15,6 +15,7 @@ import { readSmall } from './own-folder.ts';
 import { relPath } from './paths.ts';
 import type { RowTuple } from './rows.ts';
 import { alwaysExcluded } from './scan.ts';
+import { recordedSuffix, storedPath } from './stored.ts';
 import { type Dir, OPEN_CREATE, OPEN_READ, openAt, renameOver, unlinkAt } from './syscalls.ts';
 
 /** The group as another computer needs it to take it over. */
@@ -392,9 +393,9 @@ function rowOf(fields: unknown[]): RowTuple | undefined {
     isFacts(master) &&
     isFacts(backup) &&
     isStorable(link) &&
-    (stored === '' || pathOf(stored) !== undefined);
+    (stored === '' || recordedSuffix({ path, stored_name: stored }) !== '');
   if (!good) return undefined;
-  const { a, b } = rowChecks(path, link, master, backup);
+  const { a, b } = rowChecks(path, link, master, backup, storedPath(path, stored));
   return [path, size, a, b, doubt, checksum, algorithm, master, backup, link, stored];
 }
 

@@ -1,5 +1,6 @@
 /** What travels between a run and its worker threads: the drives, the items of work, and what became of each. */
 import type { ClockRules } from './rows.ts';
+import type { Suffix } from './stored.ts';
 import type { Dir, Kind } from './syscalls.ts';
 
 /** What a drive can do, as far as writing is concerned; a subset of its probed traits. */
@@ -37,6 +38,8 @@ export interface ExpectedItem {
   backupFacts: string;
   /** The Backup's file had other names too. */
   backupShared?: boolean;
+  /** How the Backup stores it: its name there is `path` with this behind it. */
+  stored?: Suffix;
 }
 
 export interface StageItem {
@@ -47,6 +50,12 @@ export interface StageItem {
   size: number;
   /** Where it is copied from, when that is another path. */
   from?: string | undefined;
+  /** What is written is a stored file of this form. */
+  encode?: Suffix;
+  /** What is read is a stored file of this form. */
+  decode?: Suffix;
+  /** What stands under another name until this is in place, and goes then. */
+  retire?: Retired;
   /** Make a hard link to this path of the Backup instead of copying. */
   linkTo: string | null;
   /** With `linkTo`: what is recorded of that path; the link is made only where it still holds. */
@@ -59,6 +68,15 @@ export interface StageItem {
   backupShared?: boolean;
 }
 
+/** The same file as it was stored before. */
+export interface Retired {
+  path: string;
+  facts: string;
+  shared: boolean;
+  /** Keep it as a version. */
+  keep: boolean;
+}
+
 export type Outcome = 'done' | 'failed' | 'changed' | 'conflict' | 'stopped';
 
 export interface StageResult {
@@ -69,7 +87,10 @@ export interface StageResult {
   /** The source as it was read. */
   masterFacts: string;
   target: string;
+  /** Of the content. */
   bytes: number;
+  /** That the target takes up; the same unless it is stored otherwise. */
+  written: number;
 }
 
 export interface CommitItem {
@@ -77,6 +98,7 @@ export interface CommitItem {
   path: string;
   kind: 'f' | 'l' | 'd';
   from?: string | undefined;
+  retire?: Retired | undefined;
   linkTo: string | null;
   linkFacts?: StageItem['linkFacts'] | undefined;
   backupFacts: string | null;
@@ -153,6 +175,8 @@ export interface StagedGroup {
 }
 
 export interface PlacedGroup extends StagedGroup {
+  /** Bytes that they take up on the Backup. */
+  written: number;
   /** Rows of the baseline (shared/rows.ts), as JSON arrays joined by commas. */
   rows: string;
   /** Folders that files were put into. */
@@ -161,7 +185,7 @@ export interface PlacedGroup extends StagedGroup {
 
 /** What became of an item that was not done; or the beginning of the result of one that was. */
 export function stageResult(item: { seq: number }, outcome: Outcome, message: string): StageResult {
-  return { seq: item.seq, outcome, message, checksum: '', masterFacts: '', target: '', bytes: 0 };
+  return { seq: item.seq, outcome, message, checksum: '', masterFacts: '', target: '', bytes: 0, written: 0 };
 }
 
 export function commitResult(item: { seq: number }, outcome: Outcome, message: string): CommitResult {

@@ -6,8 +6,9 @@
  * instant a path holds its former complete content or its new complete content.
  */
 import { closeSync, constants, fsyncSync, readdirSync } from 'node:fs';
+import { type CodecSettings, decoderFor, encoderFor } from './codec.ts';
 import { Content, type Control } from './content.ts';
-import { errnoOf, explain } from './errors.ts';
+import { errnoOf, explain, TandemError } from './errors.ts';
 import { FolderCache } from './folders.ts';
 import type { Algorithm, HasherFactory } from './hash.ts';
 import { Entry, factsOf, sameInode } from './listing.ts';
@@ -23,6 +24,7 @@ import {
   writeIntents,
 } from './recover.ts';
 import { beginLargeCopy, type LargeCopy, RESUMABLE } from './resume.ts';
+import type { Suffix } from './stored.ts';
 import {
   type Dir,
   flushFilesystem,
@@ -50,6 +52,7 @@ import {
   commitResult,
   type ExpectedItem,
   type Outcome,
+  type Retired,
   type StageItem,
   type StageResult,
   stageResult,
@@ -70,6 +73,7 @@ export class Transfer {
   protected readonly content: Content;
   protected readonly newHasher: HasherFactory;
   protected readonly algorithm: Algorithm;
+  protected readonly codec: CodecSettings;
   /** Names of the two sides, for messages. */
   protected readonly source: string;
   protected readonly target: string;
@@ -77,8 +81,15 @@ export class Transfer {
   /** Trash names fixed by an intent record, by item. */
   private readonly announced = new Map<number, string>();
 
-  constructor(session: TransferSession, algorithm: Algorithm, newHasher: HasherFactory, control: Control) {
+  constructor(
+    session: TransferSession,
+    algorithm: Algorithm,
+    newHasher: HasherFactory,
+    control: Control,
+    codec: CodecSettings,
+  ) {
     this.algorithm = algorithm;
+    this.codec = codec;
     this.newHasher = newHasher;
     this.session = session;
     this.content = new Content(newHasher, control);
@@ -159,23 +170,30 @@ export class Transfer {
       if (before.kind !== 'f') return stageResult(item, 'failed', 'is no longer a regular file');
       if (item.masterFacts !== null && item.masterFacts !== facts)
         return stageResult(item, 'changed', 'changed since the plan was made');
+      const asItIs = !item.encode && !item.decode;
       const large =
-        before.size > RESUMABLE && !isSparse(before) ? this.large(item, facts, partials, before, source) : null;
+        asItIs && before.size > RESUMABLE && !isSparse(before)
+          ? this.large(item, facts, partials, before, source)
+          : null;
       const target = large?.target ?? openAt(partials, partialName(item.seq), OPEN_CREATE, before.mode & 0o777);
       try {
-        const copied = large
-          ? this.content.finish(source, large, before.size)
-          : this.content.copy(source, target, before.size, isSparse(before));
+        const copied = asItIs
+          ? large
+            ? this.content.finish(source, large, before.size)
+            : this.content.copy(source, target, before.size, isSparse(before))
+          : this.recode(item, source, target, before);
         if (copied === null) return stageResult(item, 'stopped', 'stopped while it was being copied');
         // That nothing else changed is proved by `commit`, which looks at the name once more.
-        if (copied.bytes !== before.size) {
+        if (!item.decode && copied.bytes !== before.size) {
           unlinkAt(partials, partialName(item.seq));
           return stageResult(item, 'changed', 'changed during copy');
         }
         const created = large?.done ? null : before.mode & 0o777 & ~this.umask;
         this.metadata.apply(target, before, readAttributes(source), created);
         if (before.size > LARGE) fsyncSync(target);
-        return { ...stageResult(item, 'done', ''), checksum: copied.checksum, masterFacts: facts, bytes: copied.bytes };
+        const { checksum, bytes } = copied;
+        const written = 'written' in copied ? copied.written : bytes;
+        return { ...stageResult(item, 'done', ''), checksum, masterFacts: facts, bytes, written };
       } finally {
         closeSync(target);
         large?.close();
@@ -183,6 +201,15 @@ export class Transfer {
     } finally {
       closeSync(source);
     }
+  }
+
+  /** Into the form in which the Backup stores it, or out of it. */
+  private recode(item: StageItem, source: number, target: number, { size, mtime }: Stat): ReturnType<Content['encode']> {
+    if (item.decode) return this.content.decode(source, target, decoderFor(item.decode, this.codec.key));
+    const name = baseName(item.from ?? item.path);
+    const nanoseconds = BigInt(mtime.seconds) * 1_000_000_000n + BigInt(mtime.nanoseconds);
+    const encoder = encoderFor(item.encode ?? '', this.codec, { name, size, mtime: nanoseconds });
+    return this.content.encode(source, target, size, encoder);
   }
 
   private large(item: StageItem, facts: string, partials: Dir, { mode }: Stat, source: number): LargeCopy {
@@ -236,14 +263,14 @@ export class Transfer {
    * Reads staged partials back and compares. `device`: past the page cache; `cache`: the medium could not be told from it.
    */
   verify(
-    items: readonly { seq: number; checksum: string }[],
+    items: readonly { seq: number; checksum: string; stored?: Suffix }[],
     direct: boolean,
   ): { failed: number[]; level: 'cache' | 'device' } {
     const partials = this.begin();
     const failed: number[] = [];
     let level: 'cache' | 'device' = 'device';
     for (const item of items) {
-      const read = this.content.readBack(partials, partialName(item.seq), direct);
+      const read = this.readBack(partials, item, direct);
       if (!read.direct) level = 'cache';
       if (read.checksum !== item.checksum) {
         failed.push(item.seq);
@@ -253,22 +280,38 @@ export class Transfer {
     return { failed, level };
   }
 
-  /** Checksums of files as they are; `''` with a message where one could not be read or changed meanwhile. */
+  private readBack(
+    partials: Dir,
+    { seq, stored }: { seq: number; stored?: Suffix },
+    direct: boolean,
+  ): { checksum: string; direct: boolean } {
+    const decoder = stored ? () => decoderFor(stored, this.codec.key) : undefined;
+    try {
+      return this.content.readBack(partials, partialName(seq), direct, decoder);
+    } catch (error) {
+      // What cannot be opened again is not what was written.
+      if (stored && error instanceof TandemError) return { checksum: '', direct };
+      throw error;
+    }
+  }
+
+  /** Checksums of the content of files as they are, `at` where they lie; `''` with a message where one could not be read or changed meanwhile. */
   hash(
     side: 'master' | 'backup',
-    items: readonly { path: string; facts: string }[],
+    items: readonly { path: string; facts: string; stored?: Suffix; at?: string }[],
     newHasher: HasherFactory,
   ): { path: string; checksum: string; message: string }[] {
     this.close();
     const cache = side === 'master' ? this.masters : this.backups;
     const stable = side === 'master' ? this.session.masterStable : this.session.traits.stable;
-    return items.map(({ path, facts }) => {
+    return items.map(({ path, facts, stored = '', at = path + stored }) => {
       if (this.control.cancel()) return { path, checksum: '', message: 'cancelled before it was read' };
       this.nextItem(path);
       try {
-        const fd = openAt(cache.open(parentOf(path)), baseName(path), OPEN_READ);
+        const fd = openAt(cache.open(parentOf(at)), baseName(at), OPEN_READ);
         try {
-          const checksum = this.content.checksum(fd, newHasher);
+          const decoder = stored ? decoderFor(stored, this.codec.key) : undefined;
+          const checksum = this.content.checksum(fd, newHasher, decoder);
           const same = factsOf(statOpen(fd), stable) === facts;
           this.control.moved(new Entry(facts, path).size);
           return same
@@ -356,6 +399,8 @@ export class Transfer {
       }
       linkAt(first, baseName(item.linkTo), partials, partialName(item.seq));
     }
+    const { retire } = item;
+    if (retire && !this.stands(retire)) return this.unplanned(item, partials);
     if (item.backupFacts === null) {
       if (!renameNoReplace(partials, partialName(item.seq), folder, name)) return this.unplanned(item, partials);
     } else {
@@ -371,6 +416,11 @@ export class Transfer {
     const placed = statAt(folder, name);
     if (placed === null) return commitResult(item, 'failed', 'is not there after it was put in place');
     return { ...commitResult(item, 'done', ''), backupFacts: factsOf(placed, this.session.traits.stable) };
+  }
+
+  protected stands({ path, facts, shared }: Retired): boolean {
+    const there = statAt(this.backups.open(parentOf(path)), baseName(path));
+    return there !== null && this.isAsRecorded(there, facts, shared);
   }
 
   /**
@@ -443,135 +493,6 @@ export class Transfer {
     } finally {
       closeSync(source);
     }
-  }
-
-  // --- folders, deletions, metadata ---
-
-  /** New folders, parents first. Their times and modes are set last, by `finishFolders`. */
-  makeFolders(paths: readonly string[]): { path: string; message: string }[] {
-    this.close();
-    const problems: { path: string; message: string }[] = [];
-    for (const path of paths) {
-      this.nextItem(path);
-      try {
-        mkdirAt(this.backups.open(parentOf(path)), baseName(path), 0o777);
-      } catch (error) {
-        if (errnoOf(error) === 'EEXIST' && statAt(this.backups.open(parentOf(path)), baseName(path))?.kind === 'd')
-          continue;
-        problems.push({ path, message: explain(error) });
-      }
-    }
-    return problems;
-  }
-
-  /**
-   * Moves files to the trash and removes empty folders, in the order given (children first). Each looks at the Master
-   * once more: only a name that is provably not there lets the deletion happen.
-   */
-  remove(
-    items: readonly Omit<ExpectedItem, 'masterFacts'>[],
-    junk: (name: string) => boolean,
-  ): { path: string; outcome: Outcome; message: string }[] {
-    this.close();
-    return items.map(({ path, kind, backupFacts, backupShared }) => {
-      if (this.control.cancel()) return { path, outcome: 'stopped', message: 'cancelled before it was deleted' };
-      this.nextItem(path);
-      try {
-        if (this.masters.exists(path)) return { path, outcome: 'changed', message: `is on the ${this.source} again` };
-        const folder = this.backups.open(parentOf(path));
-        if (kind === 'd') return this.removeFolder(folder, path, junk);
-        const there = statAt(folder, baseName(path));
-        if (there === null) return { path, outcome: 'done', message: '' };
-        if (!this.isAsRecorded(there, backupFacts, backupShared)) {
-          return {
-            path,
-            outcome: 'conflict',
-            message: `the ${this.target} changed since the plan was made; nothing was deleted`,
-          };
-        }
-        this.putAside(folder, baseName(path), path, there);
-        return { path, outcome: 'done', message: '' };
-      } catch (error) {
-        return { path, outcome: 'failed', message: explain(error) };
-      }
-    });
-  }
-
-  private removeFolder(
-    folder: Dir,
-    path: string,
-    junk: (name: string) => boolean,
-  ): { path: string; outcome: Outcome; message: string } {
-    const inside = this.backups.open(path);
-    const names = readdirSync(inside.path);
-    if (!names.every(junk)) return { path, outcome: 'changed', message: 'kept: it still holds other files' };
-    for (const name of names) this.trash.take(inside, name, `${path}/${name}`);
-    this.backups.forget(path);
-    rmdirAt(folder, baseName(path));
-    return { path, outcome: 'done', message: '' };
-  }
-
-  /** Makes mode, owner, times and attributes of files like the Master's, without touching their content. */
-  copyMetadata(items: readonly ExpectedItem[]): CommitResult[] {
-    this.close();
-    return items.map((item, seq) => {
-      this.nextItem(item.path);
-      try {
-        const folder = this.masters.open(parentOf(item.path));
-        const name = baseName(item.path);
-        const stat = statAt(folder, name);
-        if (stat === null || factsOf(stat, this.session.masterStable) !== item.masterFacts)
-          return commitResult({ seq }, 'changed', 'changed since it was compared');
-        const target = this.backups.open(parentOf(item.path));
-        const there = statAt(target, name);
-        if (there === null || !this.isAsRecorded(there, item.backupFacts, item.backupShared)) {
-          return commitResult({ seq }, 'conflict', `the ${this.target} changed since the plan was made`);
-        }
-        this.metadata.mirror(folder, target, name, stat);
-        const placed = statAt(target, name);
-        return {
-          ...commitResult({ seq }, 'done', ''),
-          backupFacts: placed ? factsOf(placed, this.session.traits.stable) : '',
-          links: placed?.nlink ?? 0,
-        };
-      } catch (error) {
-        return commitResult({ seq }, 'failed', explain(error));
-      }
-    });
-  }
-
-  /** Modes and times of folders, deepest first, after everything in them is done; returns what both sides say then. */
-  finishFolders(
-    paths: readonly string[],
-  ): { path: string; masterFacts: string; backupFacts: string; message: string }[] {
-    this.close();
-    return paths.map((path) => {
-      this.nextItem(path);
-      try {
-        const from = this.masters.open(parentOf(path));
-        const to = this.backups.open(parentOf(path));
-        const name = baseName(path);
-        const stat = statAt(from, name);
-        if (stat?.kind !== 'd')
-          return { path, masterFacts: '', backupFacts: '', message: `the folder is gone from the ${this.source}` };
-        this.metadata.mirror(from, to, name, stat);
-        const placed = statAt(to, name);
-        const backupFacts = placed ? factsOf(placed, this.session.traits.stable) : '';
-        return { path, masterFacts: factsOf(stat, this.session.masterStable), backupFacts, message: '' };
-      } catch (error) {
-        return { path, masterFacts: '', backupFacts: '', message: explain(error) };
-      }
-    });
-  }
-
-  /** What the Backup says of these paths now; `''` where nothing is. */
-  restat(paths: readonly string[]): string[] {
-    this.close();
-    return paths.map((path) => {
-      this.nextItem(path);
-      const stat = this.backups.exists(path) ? statAt(this.backups.open(parentOf(path)), baseName(path)) : null;
-      return stat ? factsOf(stat, this.session.traits.stable) : '';
-    });
   }
 
   /** Everything written so far reaches the medium. */

@@ -1,5 +1,6 @@
 /** Inside a worker thread: carries out the tasks of shared/workers.ts one after the other. */
 import { parentPort, workerData } from 'node:worker_threads';
+import type { GroupKey } from './codec.ts';
 import type { Control } from './content.ts';
 import { type Digest, hashersFor } from './digests.ts';
 import { errnoOf, messageOf } from './errors.ts';
@@ -10,8 +11,10 @@ import {
   BUCKET_AT,
   CANCEL,
   isText,
+  KEY_BYTES,
   PAUSE,
   packed,
+  SECRET_BYTES,
   STOP,
   type TaskMessage,
   unpacked,
@@ -25,6 +28,7 @@ const data = workerData as WorkerData;
 const state = new Int32Array(data.shared, 0, 1);
 const bytes = new BigInt64Array(data.shared, 8, 1);
 const bucket = new TokenBucket(data.shared, BUCKET_AT);
+const secret = new Uint8Array(data.secret);
 let told = 0;
 /** Checksums of one content, two and two, that go with the next answer. */
 const pairs: string[] = [];
@@ -72,13 +76,25 @@ interface Open {
 
 let open: Promise<Open> | undefined;
 
-async function begin({ transfer, algorithm, junk, mhl }: WorkerSession): Promise<Open> {
+async function begin({ transfer, algorithm, junk, mhl, compressionLevel = 1 }: WorkerSession): Promise<Open> {
   const names = new Set(junk);
   return {
-    transfer: new ScrubTransfer(transfer, algorithm, await makerOf(algorithm, mhl), control),
+    transfer: new ScrubTransfer(transfer, algorithm, await makerOf(algorithm, mhl), control, {
+      get key() {
+        return groupKey();
+      },
+      compressionLevel,
+    }),
     mhl,
     isJunk: (name) => names.has(name) || name.startsWith('._'),
   };
+}
+
+/** Views of the shared memory: the key is nowhere else. */
+function groupKey(): GroupKey | null {
+  if (Atomics.load(secret, 0) === 0) return null;
+  const at = (from: number, bytes: number): Buffer => Buffer.from(data.secret, from, bytes);
+  return { key: at(1, KEY_BYTES), keyId: at(1 + KEY_BYTES, SECRET_BYTES - 1 - KEY_BYTES) };
 }
 
 /** With `mhl` each content that is read is also given the checksum of manifests. */

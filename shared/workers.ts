@@ -3,6 +3,7 @@
  * of `ScrubTransfer`; its result is what that method returns. Started only when there is work, once per run.
  */
 import { Worker } from 'node:worker_threads';
+import type { GroupKey } from './codec.ts';
 import type { Digest } from './digests.ts';
 import type { Algorithm } from './hash.ts';
 import type { ScrubTransfer } from './scrub.ts';
@@ -24,6 +25,7 @@ export type TaskName =
   | 'copyMetadata'
   | 'finishFolders'
   | 'restat'
+  | 'retire'
   | 'takeAway'
   | 'remakeFolders'
   | 'putBack'
@@ -35,9 +37,13 @@ export type TaskName =
 export interface WorkerData {
   /** Int32[0]: a RunState; BigInt64 at byte 8: bytes moved; from BUCKET_AT on the token bucket. */
   shared: SharedArrayBuffer;
+  /** Of the group's key: a byte that says that it is there, the key, its name; all zero again when the pool is closed. */
+  secret: SharedArrayBuffer;
 }
 
 export const BUCKET_AT = 16;
+export const KEY_BYTES = 32;
+export const SECRET_BYTES = 1 + KEY_BYTES + 16;
 
 /** What all tasks of a run work on. */
 export interface WorkerSession {
@@ -47,6 +53,8 @@ export interface WorkerSession {
   junk: readonly string[];
   /** Take the checksum of manifests as well of all that is copied or compared. */
   mhl: boolean;
+  /** Of what is compressed; needed only by whoever writes. */
+  compressionLevel?: number;
 }
 
 export interface TaskMessage {
@@ -100,7 +108,7 @@ export class WorkerPool {
   /** Takes tasks once it is told what they work on, by `open`. */
   constructor(size: number) {
     const shared = new SharedArrayBuffer(BUCKET_AT + BUCKET_BYTES);
-    this.data = { shared };
+    this.data = { shared, secret: new SharedArrayBuffer(SECRET_BYTES) };
     this.size = size;
     this.state = new Int32Array(shared, 0, 1);
     this.bytes = new BigInt64Array(shared, 8, 1);
@@ -158,6 +166,14 @@ export class WorkerPool {
     Atomics.notify(this.state, 0);
   }
 
+  /** The key of the group, for whatever is begun from now on. It does not travel in messages, whose copies nobody wipes. */
+  setKey({ key, keyId }: GroupKey): void {
+    const secret = new Uint8Array(this.data.secret);
+    secret.set(key, 1);
+    secret.set(keyId, 1 + KEY_BYTES);
+    secret[0] = 1;
+  }
+
   /** Since the last call: the recorded checksum of a content, then that of manifests, and so on. */
   takePairs(): string[] {
     const pairs = this.pairs;
@@ -178,6 +194,7 @@ export class WorkerPool {
     this.closed = true;
     for (const pending of this.waiting.splice(0)) pending.fail(new Error('the run ended before this task began'));
     await Promise.all(this.slots.map((slot) => slot.worker.terminate()));
+    new Uint8Array(this.data.secret).fill(0);
   }
 
   /** Starts all workers ahead of their first task, so that their start-up overlaps with other work. */
