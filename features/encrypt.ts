@@ -8,7 +8,6 @@ import {
   closeSync,
   fsyncSync,
   openSync,
-  readFileSync,
   readSync,
   renameSync,
   rmSync,
@@ -19,13 +18,12 @@ import {
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type Context, confirmed } from '../shared/context.ts';
-import { errnoOf, explain, TandemError } from '../shared/errors.ts';
+import { TandemError } from '../shared/errors.ts';
 import { defineCommand, type Output, runIfMain, type Values } from '../shared/feature.ts';
 import { formatBytes } from '../shared/format.ts';
 import { displayPath } from '../shared/paths.ts';
 import {
   HEADER_BYTES,
-  LEAST_KEY_FILE,
   Opener,
   plainSize,
   readHeader,
@@ -33,7 +31,8 @@ import {
   Sealer,
   type Secret,
 } from '../shared/sealed.ts';
-import { standardInput, toStandardOutput } from '../shared/streams.ts';
+import { askedSecret, type SecretFiles, secretInEnvironment, secretInFile } from '../shared/secrets.ts';
+import { openInput, standardInput, toStandardOutput } from '../shared/streams.ts';
 
 export type { SealedHeader, Secret } from '../shared/sealed.ts';
 
@@ -226,90 +225,12 @@ async function* readPieces(path: string): AsyncGenerator<Uint8Array> {
   }
 }
 
-function openInput(path: string): number {
-  try {
-    const fd = openSync(path, 'r');
-    return fd;
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT')
-      throw new TandemError('failed', `'${displayPath(path)}' cannot be read: ${explain(error)}.`, {
-        hint: 'Check its permissions.',
-        cause: error,
-      });
-    throw new TandemError('not_found', `There is no file '${displayPath(path)}'.`, {
-      hint: 'Name a file, or - for stdin.',
-    });
-  }
-}
-
 // --- where secrets come from ---
 
-/** Never from an argument: arguments are seen by every user of the machine. */
-async function secretOf(options: Values, ask: 'once' | 'twice', ctx: Context): Promise<Secret> {
-  const { passwordFile, keyFile } = options as { passwordFile?: string; keyFile?: string };
-  if (passwordFile !== undefined && keyFile !== undefined)
-    throw new TandemError('usage', 'A file is sealed with a password or a key file, not both.', {
-      hint: 'Give one of --password-file and --key-file.',
-    });
-  if (keyFile !== undefined) return { kind: 'key_file', bytes: keyFileBytes(keyFile) };
-  if (passwordFile !== undefined)
-    return password(passwordFile === STREAM ? readFileSync(0, 'utf8') : privateFile(passwordFile).toString('utf8'));
-  const given = process.env['TANDEM_PASSWORD'];
-  if (given !== undefined && given !== '') return password(given);
-  const first = await ctx.prompts.secret(
-    'Password:',
-    '--password-file FILE, --key-file FILE or the variable TANDEM_PASSWORD',
-  );
-  if (ask === 'twice' && (await ctx.prompts.secret('Once more:', '--password-file FILE')) !== first)
-    throw new TandemError('usage', 'The two passwords differ.', { hint: 'Nothing was written; try again.' });
-  return password(first);
-}
-
-function password(text: string): Secret {
-  if (text.replace(/\r?\n$/, '') === '')
-    throw new TandemError('usage', 'The password is empty.', {
-      hint: 'Nothing was written; give one that nobody guesses.',
-    });
-  return { kind: 'password', password: text };
-}
-
-function keyFileBytes(path: string): Buffer {
-  const bytes = privateFile(path);
-  if (bytes.length >= LEAST_KEY_FILE) return bytes;
-  throw new TandemError(
-    'usage',
-    `The key file '${displayPath(path)}' has ${bytes.length} bytes, and needs at least ${LEAST_KEY_FILE}.`,
-    {
-      hint: 'Make one with: head -c 64 /dev/urandom > key; chmod 600 key',
-    },
-  );
-}
-
-/** Bytes of a secret; anything larger is no password and no key. */
-const LARGEST_SECRET = 1024 * 1024;
-
-function privateFile(path: string): Buffer {
-  const fd = openInput(path);
-  try {
-    const stat = statSync(path);
-    if (stat.isFile() && process.platform !== 'win32' && (stat.mode & 0o077) !== 0)
-      throw new TandemError(
-        'usage',
-        `Others may read the file '${displayPath(path)}' (its mode is ${(stat.mode & 0o777).toString(8)}).`,
-        {
-          hint: `Take that right away: chmod 600 ${displayPath(path)}`,
-        },
-      );
-    if (stat.size > LARGEST_SECRET)
-      throw new TandemError(
-        'usage',
-        `The file '${displayPath(path)}' is too large for a secret: ${formatBytes(stat.size)}.`,
-        { hint: 'Name the right file.' },
-      );
-    return readFileSync(fd);
-  } finally {
-    closeSync(fd);
-  }
+async function secretOf(options: SecretFiles, ask: 'once' | 'twice', ctx: Context): Promise<Secret> {
+  const flags = '--password-file FILE, --key-file FILE or the variable TANDEM_PASSWORD';
+  const given = secretInFile(options) ?? secretInEnvironment();
+  return given ?? askedSecret({ question: 'Password:', what: ask === 'twice' ? 'new' : 'password', flags }, ctx);
 }
 
 /** A secret of the other kind is a wrong key, said before any time is spent on it. */

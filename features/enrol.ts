@@ -114,12 +114,12 @@ export async function setProjectOptions(
   assignments: readonly string[],
   preset: string | undefined,
   ctx: Context,
-): Promise<{ project: Project; keys: string[]; later: string[] }> {
-  const { keys, later, change } = optionChange(assignments, preset);
+): Promise<{ project: Project; keys: string[]; later: string[]; elsewhere: string[] }> {
+  const { keys, later, elsewhere, change } = optionChange(assignments, preset, 'project');
   const project = await editProject(query, ctx, undefined, (next) => {
     next.options = change(next.options);
   });
-  return { project, keys, later };
+  return { project, keys, later, elsewhere };
 }
 
 /** Pairs the drive that a plain project lies on with a second one, and puts the project on that group. */

@@ -388,14 +388,22 @@ export const command = defineCommand({
       options: [{ flags: '--preset <name>', description: Object.keys(PRESETS).join(', ') }],
       run: async ({ args, options }, ctx) => {
         const assignments: string[] = args['assignment'] ?? [];
-        const { project, keys, later } = await setProjectOptions(args['project'], assignments, options['preset'], ctx);
+        const { project, keys, later, elsewhere } = await setProjectOptions(
+          args['project'],
+          assignments,
+          options['preset'],
+          ctx,
+        );
         const changed = optionsOf(project, ctx).map(({ role, options: all }) => {
           return { role, options: all.filter(({ key }) => keys.includes(key)) };
         });
         const lines = (paint: Paint): string[] => optionLines(changed, paint);
-        const rest = later.length > 0 ? [`Arrives with a later version: ${later.join(', ')}`] : [];
+        const rest = [
+          ...(later.length > 0 ? [`Arrives with a later version: ${later.join(', ')}`] : []),
+          ...(elsewhere.length > 0 ? [`Left out, since it belongs to the group: ${elsewhere.join(', ')}`] : []),
+        ];
         return {
-          json: { id: project.id, name: project.name, options: flatten(project.options), changed, later },
+          json: { id: project.id, name: project.name, options: flatten(project.options), changed, later, elsewhere },
           text: (paint) => [...lines(paint), ...rest].join('\n'),
         };
       },

@@ -36,6 +36,11 @@ const yaml = (): typeof Yaml => require('yaml') as typeof Yaml;
 /** For schemas that are built on first use. */
 export const zod = (): typeof Zod => (require('zod') as { z: typeof Zod }).z;
 
+/** Whether a field of this name holds a secret, or is a place where people put one: its value is never repeated. */
+export function holdsSecret(key: string): boolean {
+  return /pass(word|phrase|wd)|secret|(^|_)(key|pwd|pin)(_|$)/i.test(key);
+}
+
 /** The folder `config/` that is part of the program: defaults, presets, schema. */
 export const PACKAGE_CONFIG = join(dirname(fileURLToPath(import.meta.url)), '..', 'config');
 
@@ -362,7 +367,8 @@ function refusedValue(
   const at = (issue?.path ?? []) as Keys;
   const value = document.getIn(at);
   const shown = yaml().isNode(value) ? value.toJSON() : value;
-  const current = value === undefined || yaml().isCollection(value) ? '' : ` (current value: ${JSON.stringify(shown)})`;
+  const silent = value === undefined || yaml().isCollection(value) || holdsSecret(String(at.at(-1)));
+  const current = silent ? '' : ` (current value: ${JSON.stringify(shown)})`;
   const unknown = issue?.code === 'unrecognized_keys' ? issue.keys?.[0] : undefined;
   const place = unknown === undefined ? at : [...at, unknown];
   const message = `${place.length > 0 ? `${place.join('.')}: ` : ''}${issue?.message ?? 'not valid'}${current}`;

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { ZodType } from 'zod';
 import { fileStamp, keepFormer, loadYaml, readYaml, saveYamlValue, withFileLock, zod } from './config.ts';
 import type { Context } from './context.ts';
-import { isoTime, optionsField, timeField } from './fields.ts';
+import { isoTime, optionsField, refusePasswords, timeField } from './fields.ts';
 import { pickNamed } from './named.ts';
 import type { SparseOptions } from './options.ts';
 import type { CarriedGroup } from './state.ts';
@@ -115,16 +115,18 @@ function schema(): ZodType<GroupsFile> {
     total_size: z.number('must be a size in bytes').int().nonnegative(),
     drive_uuid: text.min(1).optional(),
   });
-  const group = z.looseObject({
-    id: text.min(1),
-    name: text,
-    created: timeField(),
-    modified: timeField(),
-    description: text.nullish().transform((value) => value ?? ''),
-    master_drive: drive,
-    backup_drive: drive,
-    options: optionsField(),
-  });
+  const group = z
+    .looseObject({
+      id: text.min(1),
+      name: text,
+      created: timeField(),
+      modified: timeField(),
+      description: text.nullish().transform((value) => value ?? ''),
+      master_drive: drive,
+      backup_drive: drive,
+      options: optionsField('group'),
+    })
+    .superRefine(refusePasswords);
   return z
     .looseObject({
       version: z

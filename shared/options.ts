@@ -3,8 +3,8 @@
  * check, `KEY=VALUE` on the command line, the presets and the defaults all come. Keys with a dot stand in a section.
  */
 import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { PACKAGE_CONFIG } from './config.ts';
+import { isAbsolute, join } from 'node:path';
+import { holdsSecret, PACKAGE_CONFIG } from './config.ts';
 import { TandemError } from './errors.ts';
 import { closest, parseDuration, parseSize } from './format.ts';
 import { displayPath } from './paths.ts';
@@ -47,6 +47,17 @@ export interface GroupOptions {
   bandwidth_timetable: string | null;
   enable_parallel_copy: boolean;
   max_parallel_files: number | 'auto';
+  /** How files are stored on the Backup: a property of the pair, so that no project may state these seven otherwise. */
+  enable_compression: boolean;
+  compression_type: 'gzip' | 'lz4';
+  /** gzip: 1 to 9; lz4: 1 to 12. */
+  compression_level: number;
+  enable_encryption: boolean;
+  encryption_type: 'aes-256-gcm';
+  /** Files that only the user can read, for runs that nobody attends; absolute, or from `~/`. */
+  encryption_key_file: string | null;
+  encryption_password_file: string | null;
+  calculate_space_savings: boolean;
 }
 
 export const POLICY_TYPES = [
@@ -69,6 +80,9 @@ export type SparseOptions = { [K in Exclude<keyof GroupOptions, Section>]?: Grou
 const SECTIONS = ['filters', 'conflict_policy', 'versions'] as const;
 type Section = (typeof SECTIONS)[number];
 
+/** Whose options are meant: a group's are a pair of drives', a project's hold for one folder of them. */
+export type Owner = 'group' | 'project';
+
 /** The values of `own` over the defaults. */
 export function withDefaults(own: SparseOptions): GroupOptions {
   const defaults = Object.fromEntries(Object.entries(OPTIONS).map(([key, option]) => [key, option.fallback]));
@@ -79,7 +93,7 @@ export function withDefaults(own: SparseOptions): GroupOptions {
  * `KEY=VALUE` → key and checked value; `KEY=` → key and undefined.
  * @throws TandemError `usage` for a key that is unknown or not available in this version, `invalid` for a value
  */
-function parseAssignment(text: string): [string, unknown] {
+function parseAssignment(text: string, owner: Owner): [string, unknown] {
   const at = text.indexOf('=');
   if (at < 1) {
     throw new TandemError('usage', `'${displayPath(text)}' is not KEY=VALUE.`, {
@@ -88,56 +102,77 @@ function parseAssignment(text: string): [string, unknown] {
   }
   const key = text.slice(0, at).trim();
   const raw = text.slice(at + 1).trim();
-  const problem = keyProblem(key);
+  const problem = keyProblem(key, owner);
   if (problem)
     throw new TandemError('usage', `The option '${displayPath(key)}' ${problem.message}.`, { hint: problem.hint });
   const spec = OPTIONS[key];
   if (raw === '' || !spec) return [key, undefined];
   const value = spec.read(raw);
   if (value !== undefined) return [key, value];
-  throw new TandemError('invalid', `The option '${key}' must be ${spec.takes}; '${displayPath(raw)}' is not.`, {
+  const shown = holdsSecret(key) ? 'what was given' : `'${displayPath(raw)}'`;
+  throw new TandemError('invalid', `The option '${key}' must be ${spec.takes}; ${shown} is not.`, {
     hint: `Default: ${showValue(spec.fallback)}; ${key}= resets to it.`,
   });
 }
 
 /**
  * What `KEY=VALUE` words and a preset make of options; a preset's values come first, an empty value resets a key.
- * @returns the keys that are named, what of the preset a later version brings, and the change itself
- * @throws TandemError `usage` when nothing is given, or a key is unknown or not available in this version, `invalid` for a value.
+ * @returns the keys that are named, what of the preset a later version brings, what of it only the group can have, and the
+ * change itself
+ * @throws TandemError `usage` when nothing is given, or a key is unknown or not available in this version, `invalid` for a
+ * value; the change, for values that do not go together.
  */
 export function optionChange(
   assignments: readonly string[],
   preset: string | undefined,
-): { keys: string[]; later: string[]; change(options: SparseOptions): SparseOptions } {
+  owner: Owner = 'group',
+): { keys: string[]; later: string[]; elsewhere: string[]; change(options: SparseOptions): SparseOptions } {
   if (assignments.length === 0 && preset === undefined)
     throw new TandemError('usage', 'No option is given.', {
       hint: `Give KEY=VALUE or --preset NAME; options are ${Object.keys(OPTIONS).join(', ')}.`,
     });
   const chosen = preset === undefined ? undefined : presetNamed(preset);
-  const changed: Flat = { ...chosen?.values, ...Object.fromEntries(assignments.map(parseAssignment)) };
+  const values = Object.entries(chosen?.values ?? {});
+  const fitting = values.filter(([key]) => owner === 'group' || !OF_THE_PAIR.has(key));
+  const elsewhere = values.filter((one) => !fitting.includes(one)).map(([key, value]) => `${key}=${value}`);
+  const given = assignments.map((text) => parseAssignment(text, owner));
+  const changed: Flat = { ...Object.fromEntries(fitting), ...Object.fromEntries(given) };
   const change = (options: SparseOptions): SparseOptions => {
     const flat = flatten(options);
     for (const [key, value] of Object.entries(changed)) {
       if (value === undefined) delete flat[key];
       else flat[key] = value;
     }
+    const problem = mixProblem(flat);
+    if (problem)
+      throw new TandemError('invalid', `The option '${problem.key}' ${problem.message}.`, { hint: problem.hint });
     return unflatten(flat);
   };
-  return { keys: Object.keys(changed), later: [...(chosen?.later ?? [])], change };
+  return { keys: Object.keys(changed), later: [...(chosen?.later ?? [])], elsewhere, change };
 }
 
 /**
  * Checks options as a YAML file states them and brings them into one form.
  * @returns the options, and per key what is wrong with it
  */
-export function readOptions(raw: object): { options: SparseOptions; problems: { key: string; message: string }[] } {
+export function readOptions(
+  raw: object,
+  owner: Owner = 'group',
+): { options: SparseOptions; problems: { key: string; message: string }[] } {
   const flat = flatten(raw);
   const problems: { key: string; message: string }[] = [];
   for (const [key, value] of Object.entries(flat)) {
-    const problem = keyProblem(key);
-    flat[key] = problem ? undefined : OPTIONS[key]?.read(value);
-    if (problem) problems.push({ key, message: `${problem.message} (${problem.hint.replace(/\.$/, '')})` });
-    else if (flat[key] === undefined) problems.push({ key, message: `must be ${OPTIONS[key]?.takes}` });
+    const problem = keyProblem(key, owner);
+    const read = problem ? undefined : OPTIONS[key]?.read(value);
+    if (problem) problems.push({ key, message: withHint(problem) });
+    else if (read === undefined) problems.push({ key, message: `must be ${OPTIONS[key]?.takes}` });
+    if (read === undefined) delete flat[key];
+    else flat[key] = read;
+  }
+  const mixed = mixProblem(flat);
+  if (mixed) {
+    problems.push({ key: mixed.key, message: withHint(mixed) });
+    delete flat[mixed.key];
   }
   return { options: unflatten(flat), problems };
 }
@@ -223,6 +258,16 @@ const amount = (takes: string, parse: (text: string) => number | undefined): Opt
   read: (value) =>
     value === null ? null : typeof value === 'string' || typeof value === 'number' ? parse(String(value)) : undefined,
 });
+/** A secret stands in a file of its own, and only the file's name in the options. */
+const secretFile: OptionSpec = {
+  fallback: null,
+  takes: 'the path of a file, absolute or from ~/',
+  read: (value) => {
+    if (value === null) return null;
+    const path = typeof value === 'string' ? value.trim() : '';
+    return isAbsolute(path) || /^~\/./.test(path) ? path : undefined;
+  },
+};
 const verifyChoice = choice('none', 'size', 'checksum');
 
 /** The options of this version: key, default and values as docs/formats.md lists them. */
@@ -285,11 +330,33 @@ export const OPTIONS: Readonly<Record<string, OptionSpec>> = {
     takes: 'auto or a number from 2 to 16',
     read: (value) => (value === 'auto' ? value : /^([2-9]|1[0-6])$/.test(String(value)) ? Number(value) : undefined),
   },
+  enable_compression: flag(false),
+  compression_type: choice('gzip', 'lz4'),
+  compression_level: {
+    fallback: 6,
+    takes: 'a number from 1 to 9, with lz4 to 12',
+    read: (value) => (/^([1-9]|1[0-2])$/.test(String(value)) ? Number(value) : undefined),
+  },
+  enable_encryption: flag(false),
+  encryption_type: choice('aes-256-gcm'),
+  encryption_key_file: secretFile,
+  encryption_password_file: secretFile,
+  calculate_space_savings: flag(true),
 };
 
-/** Keys of the same table that this version refuses rather than ignores: an encrypted pair must never be copied plain. */
-const LATER =
-  /^(enable_compression|compression_type|compression_level|enable_encryption|encryption_(type|key_file|password_file)|calculate_space_savings|realtime(\.(debounce_seconds|full_scan_every))?)$/;
+/** What a project cannot have otherwise than its group: both write to the same Backup, and a run of one would undo the other's. */
+const OF_THE_PAIR: ReadonlySet<string> = new Set([
+  'enable_compression',
+  'compression_type',
+  'compression_level',
+  'enable_encryption',
+  'encryption_type',
+  'encryption_key_file',
+  'encryption_password_file',
+]);
+
+/** Keys of the same table that this version refuses rather than ignores: nobody is to rely on what is not there. */
+const LATER = /^realtime(\.(debounce_seconds|full_scan_every))?$/;
 
 export interface Preset {
   values: Record<string, unknown>;
@@ -298,20 +365,21 @@ export interface Preset {
 
 export const PRESETS: Readonly<Record<string, Preset>> = {
   ssd: { values: { enable_parallel_copy: true, max_parallel_files: 8, incremental: true }, later: [] },
-  hdd: { values: { enable_parallel_copy: false, incremental: true }, later: ['enable_compression=false'] },
+  hdd: { values: { enable_parallel_copy: false, incremental: true, enable_compression: false }, later: [] },
   nas: {
     values: {
       enable_parallel_copy: true,
       max_parallel_files: 4,
       enable_bandwidth_limit: true,
       bandwidth_limit_mbps: 10,
+      enable_compression: true,
     },
-    later: ['enable_compression=true'],
+    later: [],
   },
-  editing: { values: { incremental: true }, later: ['realtime.debounce_seconds=0.3', 'enable_compression=false'] },
+  editing: { values: { incremental: true, enable_compression: false }, later: ['realtime.debounce_seconds=0.3'] },
   archive: {
-    values: { incremental: false },
-    later: ['enable_compression=true', 'compression_level=9', 'enable_encryption=true'],
+    values: { incremental: false, enable_compression: true, compression_level: 9, enable_encryption: true },
+    later: [],
   },
 };
 
@@ -321,11 +389,43 @@ function ignorePresets(): string[] {
   return readdirSync(join(PACKAGE_CONFIG, 'ignore')).flatMap((name) => /^(.+)\.gitignore$/.exec(name)?.[1] ?? []);
 }
 
-function keyProblem(key: string): { message: string; hint: string } | undefined {
+function keyProblem(key: string, owner: Owner): { message: string; hint: string } | undefined {
+  if (owner === 'project' && OF_THE_PAIR.has(key))
+    return {
+      message: 'belongs to the group, since it says how files are stored on the Backup',
+      hint: 'Set it there with `tandem groups set`; it holds for all projects on the group.',
+    };
   if (Object.hasOwn(OPTIONS, key)) return undefined;
+  if (holdsSecret(key))
+    return {
+      message: 'is not available: a secret is never kept among options',
+      hint: 'Put it into a file that only you can read, and name that file in encryption_password_file.',
+    };
   const available = Object.keys(OPTIONS);
   if (LATER.test(key))
     return { message: 'is not available in this version', hint: `Available are ${available.join(', ')}.` };
   const guess = closest(key, available) ?? available.find((name) => name.endsWith(`.${key}`));
   return { message: 'is not known', hint: guess ? `Did you mean '${guess}'?` : `Options are ${available.join(', ')}.` };
+}
+
+/** Values that are each valid, but not together. */
+function mixProblem(flat: Flat): { key: string; message: string; hint: string } | undefined {
+  const level = Number(flat['compression_level'] ?? 0);
+  if (level > 9 && flat['compression_type'] !== 'lz4')
+    return {
+      key: 'compression_level',
+      message: `must be from 1 to 9 with gzip; ${level} is not`,
+      hint: 'Levels up to 12 need compression_type=lz4.',
+    };
+  if (typeof flat['encryption_key_file'] === 'string' && typeof flat['encryption_password_file'] === 'string')
+    return {
+      key: 'encryption_password_file',
+      message: 'stands beside encryption_key_file, and one secret is enough',
+      hint: 'Keep one of the two; an empty value resets the other.',
+    };
+  return undefined;
+}
+
+function withHint({ message, hint }: { message: string; hint: string }): string {
+  return `${message} (${hint.replace(/\.$/, '')})`;
 }

@@ -17,7 +17,7 @@ import {
   zod,
 } from './config.ts';
 import type { Context } from './context.ts';
-import { isoTime, optionsField, timeField } from './fields.ts';
+import { isoTime, optionsField, refusePasswords, timeField } from './fields.ts';
 import { foldText, pickNamed } from './named.ts';
 import type { SparseOptions } from './options.ts';
 import { ownFolder, readSmallFile } from './own-folder.ts';
@@ -198,8 +198,9 @@ function schema(): ZodType<ProjectsFile> {
       description: text.nullish().transform((value) => value ?? ''),
       created_at: timeField().nullish(),
       modified: timeField().nullish(),
-      options: optionsField(),
+      options: optionsField('project'),
     })
+    .superRefine(refusePasswords)
     .superRefine(({ storage_group_id, storage_groups }, context) => {
       const issue = (message: string, ...path: (string | number)[]): void =>
         context.addIssue({ code: 'custom', message, path });

@@ -31,7 +31,7 @@ export const HEADER_BYTES = 89;
 export const TAG_BYTES = 16;
 export const LEAST_KEY_FILE = 32;
 const MAGIC = 'TNDMENC1';
-const ITERATIONS = 600_000;
+export const ITERATIONS = 600_000;
 const CHUNK = 262_144;
 const LAST_COUNTER = 0xffff_ffff;
 
@@ -240,6 +240,17 @@ export function plainSize(sealed: number, { chunk_size }: SealedHeader): number 
   return size;
 }
 
+/** What the keys of a file or of a slot are derived from, 32 bytes; of a group's key these are its own bytes, not a copy. */
+export function keyMaterial(secret: Secret, salt: Uint8Array, iterations: number): Uint8Array {
+  if (secret.kind === 'group_key') return secret.key;
+  if (secret.kind === 'key_file')
+    return new Uint8Array(hkdfSync('sha256', secret.bytes, salt, 'tandem key file v1', 32));
+  const password = Buffer.from(secret.password.replace(/\r?\n$/, '').normalize('NFC'));
+  const derived = pbkdf2Sync(password, salt, Math.max(1, iterations), 32, 'sha256');
+  password.fill(0);
+  return derived;
+}
+
 // --- internal ---
 
 const KDF = { group_key: 0, password: 1, key_file: 2 } as const;
@@ -250,16 +261,6 @@ function keysOf(secret: Secret, salt: Uint8Array, iterations: number): { key: Bu
   const keys = { key: derive('tandem file v1'), commitment: derive('tandem commit v1') };
   if (secret.kind !== 'group_key') ikm.fill(0);
   return keys;
-}
-
-function keyMaterial(secret: Secret, salt: Uint8Array, iterations: number): Uint8Array {
-  if (secret.kind === 'group_key') return secret.key;
-  if (secret.kind === 'key_file')
-    return new Uint8Array(hkdfSync('sha256', secret.bytes, salt, 'tandem key file v1', 32));
-  const password = Buffer.from(secret.password.replace(/\r?\n$/, '').normalize('NFC'));
-  const derived = pbkdf2Sync(password, salt, Math.max(1, iterations), 32, 'sha256');
-  password.fill(0);
-  return derived;
 }
 
 function nonceOf(prefix: Uint8Array, counter: number, last: boolean): Buffer {

@@ -16,7 +16,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   pairs: ['detect'],
   handover: ['detect', 'pairs'],
   groups: ['detect', 'handover', 'pairs'],
-  encrypt: ['groups'],
+  encrypt: ['groups', 'keyring'],
+  keyring: ['detect', 'groups'],
   catalog: ['detect', 'groups', 'pairs'],
   targets: ['catalog', 'groups'],
   enrol: ['catalog', 'detect', 'groups', 'pairs', 'targets'],
@@ -142,6 +143,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
 
 /** Steps of other features, and what `groups` stands on: without a command of their own. */
 const WITHOUT_COMMAND = [
+  'keyring',
   'steering',
   'catalog',
   'orphans',

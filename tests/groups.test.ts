@@ -218,7 +218,27 @@ test('a broken file is an error with line and column and is never overwritten', 
         `${REFERENCE}    options: { incremantal: false }\n`,
         /groups\.0\.options\.incremantal: is not known \(Did you mean 'incremental'\?\)/,
       ],
-      [`${REFERENCE}    options: { enable_encryption: true }\n`, /enable_encryption: is not available in this version/],
+      [
+        `${REFERENCE}    options: { realtime: { debounce_seconds: 1 } }\n`,
+        /realtime: is not available in this version/,
+      ],
+      [
+        `${REFERENCE}    options:\n      enable_compression: true\n      compression_level: 10\n`,
+        /:21:26: groups\.0\.options\.compression_level: must be from 1 to 9 with gzip; 10 is not .*\(current value: 10\)/,
+      ],
+      [
+        `${REFERENCE}    options: { compression_type: lz4, compression_level: 13 }\n`,
+        /:19:58: groups\.0\.options\.compression_level: must be a number from 1 to 9, with lz4 to 12/,
+      ],
+      [
+        `${REFERENCE}    options: { encryption_type: rot13 }\n`,
+        /:19:33: .*encryption_type: must be one of aes-256-gcm/,
+      ],
+      [
+        `${REFERENCE}    options: { encryption_key_file: /k, encryption_password_file: /p }\n`,
+        /:19:67: .*encryption_password_file: stands beside encryption_key_file/,
+      ],
+      [`${REFERENCE}    options: { enable_encryption: perhaps }\n`, /:19:35: .*must be true or false.*"perhaps"/],
       [`${REFERENCE}    options: { filters: { min_size: lots } }\n`, /filters\.min_size: must be a size/],
       [REFERENCE + REFERENCE.slice(REFERENCE.indexOf('  - id')), /groups\.1\.id: is used twice/],
       [
@@ -914,7 +934,14 @@ test('setGroupOptions() checks keys and values, and KEY= goes back to the defaul
       ['exclude=x', 'usage', /is not known/],
       ['constructor=x', 'usage', /is not known/],
       ['incremental=constructor', 'invalid', /must be true or false/],
-      ['enable_encryption=true', 'usage', /is not available in this version/],
+      ['realtime.debounce_seconds=1', 'usage', /is not available in this version/],
+      ['compression_level=10', 'invalid', /must be from 1 to 9 with gzip; 10 is not/],
+      ['compression_level=0', 'invalid', /a number from 1 to 9, with lz4 to 12; '0' is not/],
+      ['compression_level=1.5', 'invalid', /a number from 1 to 9/],
+      ['compression_type=zip', 'invalid', /one of gzip, lz4/],
+      ['encryption_type=aes-128-gcm', 'invalid', /one of aes-256-gcm/],
+      ['encryption_key_file=key', 'invalid', /absolute or from ~\/; what was given is not/],
+      ['password=hunter2', 'usage', /'password' is not available: a secret is never kept/],
       ['conflict_policy.deleted_master=mine', 'invalid', /one of ask, master, backup, both, newest, largest/],
       ['conflict_policy.nothing=ask', 'usage', /is not known/],
       ['versions.max_share=120%', 'invalid', /a share of the drive/],
@@ -935,17 +962,58 @@ test('setGroupOptions() checks keys and values, and KEY= goes back to the defaul
     assert.is(readFileSync(file, 'utf8'), before);
   }));
 
+test('a level goes with its kind of compression; a password file stands alone; presets mind what was set', () =>
+  paired(async ({ ctx }) => {
+    const set = (...assignments: string[]) => setGroupOptions('archive', assignments, undefined, ctx);
+    await set('compression_type=lz4', 'compression_level=12', 'enable_compression=true');
+    const kept = getGroup('archive', ctx).options;
+    for (const words of [['compression_type=gzip'], ['compression_type=']])
+      assert.match((await refusal(() => set(...words))).message, /from 1 to 9 with gzip; 12 is not/);
+    assert.equal(getGroup('archive', ctx).options, kept);
+    await set('compression_type=', 'compression_level=');
+    await set('encryption_password_file=/run/secrets/archive');
+    const both = await refusal(() => set('encryption_key_file=~/archive.key'));
+    assert.equal([both.code, /stands beside encryption_key_file/.test(both.message)], ['invalid', true]);
+    await set('encryption_key_file=~/archive.key', 'encryption_password_file=');
+    assert.is(resolveOptions(getGroup('archive', ctx)).encryption_key_file, '~/archive.key');
+  }));
+
+test('a password in the file of groups is refused and not repeated, wherever it stands in a group', () =>
+  home(async ({ ctx, file }) => {
+    const cases: [string, RegExp][] = [
+      ['    options: { password: hunter2 }\n', /:19:26: groups\.0\.options\.password: .*encryption_password_file/],
+      ['    options:\n      encryption_password: hunter2\n', /:20:28: .*encryption_password: .*a secret is never kept/],
+      ['    options: { passphrase: hunter2 }\n', /:19:28: .*passphrase: .*a secret is never kept/],
+      ['    options: { encryption_key: hunter2 }\n', /:19:32: .*encryption_key: .*a secret is never kept/],
+      ['    options: { encryption_password_file: hunter2 }\n', /:19:42: .*must be the path of a file/],
+      ['    password: hunter2\n', /:19:15: groups\.0\.password: is a secret/],
+    ];
+    for (const [text, message] of cases) {
+      writeFileSync(file, REFERENCE + text);
+      const error = await refusal(() => listGroups(ctx));
+      assert.is(error.code, 'config');
+      assert.match(error.message, message);
+      assert.not.match(`${error.message} ${error.hint}`, /hunter2/);
+    }
+  }));
+
 test('presets set what this version has and say what comes later', () =>
   paired(async ({ ctx }) => {
     const expected = {
       ssd: [{ enable_parallel_copy: true, max_parallel_files: 8, incremental: true }, 0],
-      hdd: [{ enable_parallel_copy: false, incremental: true }, 1],
+      hdd: [{ enable_parallel_copy: false, incremental: true, enable_compression: false }, 0],
       nas: [
-        { enable_parallel_copy: true, max_parallel_files: 4, enable_bandwidth_limit: true, bandwidth_limit_mbps: 10 },
-        1,
+        {
+          enable_parallel_copy: true,
+          max_parallel_files: 4,
+          enable_bandwidth_limit: true,
+          bandwidth_limit_mbps: 10,
+          enable_compression: true,
+        },
+        0,
       ],
-      editing: [{ incremental: true }, 2],
-      archive: [{ incremental: false }, 3],
+      editing: [{ incremental: true, enable_compression: false }, 1],
+      archive: [{ incremental: false, enable_compression: true, compression_level: 9, enable_encryption: true }, 0],
     };
     for (const [name, [values, later]] of Object.entries(expected)) {
       const result = await setGroupOptions('archive', [], name, ctx);
@@ -982,6 +1050,14 @@ test('the defaults are those of the option table', () => {
     bandwidth_timetable: null,
     enable_parallel_copy: true,
     max_parallel_files: 'auto',
+    enable_compression: false,
+    compression_type: 'gzip',
+    compression_level: 6,
+    enable_encryption: false,
+    encryption_type: 'aes-256-gcm',
+    encryption_key_file: null,
+    encryption_password_file: null,
+    calculate_space_savings: true,
   });
   options.filters.exclude.push('x');
   assert.equal(resolveOptions({ options: {} } as Group).filters.exclude, []);
