@@ -10,6 +10,7 @@ import { plural } from '../shared/format.ts';
 import type { Side } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import { displayPath } from '../shared/paths.ts';
+import type { DriveRoot } from '../shared/store.ts';
 import { verifiedDates } from '../shared/verified.ts';
 import { WorkerPool } from '../shared/workers.ts';
 import { RunControl } from './control.ts';
@@ -24,6 +25,7 @@ import {
   recordActions,
   startOperation,
 } from './history.ts';
+import { groupKey } from './keyring.ts';
 import { ROLE_NAME } from './pairs.ts';
 import { type Outcome, runParts } from './parts.ts';
 import { lockDrive, named, recoverPair } from './run.ts';
@@ -41,6 +43,7 @@ import {
   type Tally,
 } from './scrub.ts';
 import { type OpenPair, OS_JUNK, openPair, syncOptions, workerCount } from './session.ts';
+import { storedForms } from './storing.ts';
 import { type Target, targetName, targetsOf } from './targets.ts';
 
 export interface VerifyFlags {

@@ -31,6 +31,7 @@ import type { Group } from './groups.ts';
 import { type BaselineRow, findPair, readBaseline } from './history.ts';
 import { judge, type OpenSide, readingSession } from './scrub.ts';
 import { assertSide, OS_JUNK, syncOptions, workerCount } from './session.ts';
+import { storedForms } from './storing.ts';
 
 /**
  * `rot`: other content than the baseline recorded, everything else as recorded · `altered`: other content than the history

@@ -3,7 +3,7 @@
  * works on this; nothing in it decides anything.
  */
 import { availableParallelism } from 'node:os';
-import type { GroupKey } from '../shared/codec.ts';
+import type { GroupKey } from '../shared/keyring.ts';
 import type { Context } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
 import type { Side } from '../shared/listing.ts';

@@ -4,14 +4,9 @@
  */
 import { Compressor, Decompressor, readMark } from './compressed.ts';
 import { TandemError } from './errors.ts';
+import type { GroupKey } from './keyring.ts';
 import { Opener, plainSize, readHeader, Sealer } from './sealed.ts';
 import { formOf, type Suffix } from './stored.ts';
-
-/** The key of a group, and the 16 bytes that name it. */
-export interface GroupKey {
-  key: Buffer;
-  keyId: Buffer;
-}
 
 /** What stored files are made with. */
 export interface CodecSettings {
@@ -41,10 +36,10 @@ export function encoderFor(suffix: Suffix, settings: CodecSettings, { name, size
   const { compression, sealed } = formOf(suffix);
   const steps: Codec[] = [];
   if (compression !== null)
-    steps.push(withHead(new Compressor(compression, settings.compressionLevel, { size, mtime }, name)));
+    steps.push(new Compressor(compression, settings.compressionLevel, { size, mtime }, name));
   if (sealed) {
     const sealer = new Sealer({ kind: 'group_key', ...needed(settings.key) });
-    steps.push(withHead({ head: () => sealer.header, update: (one) => sealer.update(one), final: () => sealer.final() }));
+    steps.push(withHeader(sealer));
   }
   return chained(steps);
 }
@@ -97,20 +92,16 @@ function needed(key: GroupKey | null): GroupKey {
   });
 }
 
-interface Headed extends Codec {
-  head(): Uint8Array;
-}
-
-function withHead(codec: Headed): Codec {
+function withHeader(sealer: Sealer): Codec {
   let begun = false;
-  const head = (): Uint8Array[] => {
+  const header = (): Uint8Array[] => {
     if (begun) return [];
     begun = true;
-    return [codec.head()];
+    return [sealer.header];
   };
   return {
-    update: (bytes) => [...head(), ...codec.update(bytes)],
-    final: () => [...head(), ...codec.final()],
+    update: (bytes) => [...header(), ...sealer.update(bytes)],
+    final: () => [...header(), ...sealer.final()],
   };
 }
 

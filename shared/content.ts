@@ -23,13 +23,13 @@ export interface Control {
   paired?(checksum: string, also: string): void;
 }
 
-/** What became of a file that is stored in another form. */
-interface Stored {
+/** What became of a file. */
+export interface Copied {
   checksum: string;
   /** Of the content. */
   bytes: number;
-  /** Of what was written. */
-  written: number;
+  /** Bytes that were written, where they are not the content itself. */
+  written?: number;
 }
 
 const CHUNK = 4 * 1024 * 1024;
@@ -47,7 +47,7 @@ export class Content {
   }
 
   /** Null when the run was stopped in the middle. */
-  copy(source: number, target: number, size: number, sparse: boolean): { checksum: string; bytes: number } | null {
+  copy(source: number, target: number, size: number, sparse: boolean): Copied | null {
     if (size <= SMALL && !sparse) {
       let bytes = 0;
       for (;;) {
@@ -79,7 +79,7 @@ export class Content {
    * Writes the stored form of a file. Null when the run was stopped in the middle.
    * @returns the checksum and the length of the content, and the length of what was written.
    */
-  encode(source: number, target: number, size: number, encoder: Codec): Stored | null {
+  encode(source: number, target: number, size: number, encoder: Codec): Copied | null {
     const hasher = this.newHasher();
     let bytes = 0;
     let written = 0;
@@ -95,18 +95,21 @@ export class Content {
       if (this.control.stop()) return null;
       const read = readSync(source, this.buffer, 0, Math.min(CHUNK, size + 1 - bytes), bytes);
       if (read === 0) break;
+      bytes += read;
+      if (bytes > size) break;
       const content = this.buffer.subarray(0, read);
       hasher.update(content);
       if (!write(encoder.update(content))) return null;
-      bytes += read;
       this.control.moved(read);
     }
+    // Not what it was when it was opened: nothing of it is kept.
+    if (bytes !== size) return { checksum: '', bytes, written };
     if (!write(encoder.final())) return null;
     return { checksum: this.ended(hasher), bytes, written };
   }
 
   /** Writes the content of a stored file; what holds nothing but zeros becomes a hole. Null when the run was stopped. */
-  decode(source: number, target: number, decoder: Codec): Stored | null {
+  decode(source: number, target: number, decoder: Codec): Copied | null {
     const hasher = this.newHasher();
     let bytes = 0;
     const done = this.decodeAll(source, this.buffer, decoder, (piece) => {
@@ -146,7 +149,7 @@ export class Content {
   }
 
   /** The rest of a large file that is there in part. Null when the run was stopped in the middle. */
-  finish(source: number, copy: LargeCopy, size: number): { checksum: string; bytes: number } | null {
+  finish(source: number, copy: LargeCopy, size: number): Copied | null {
     this.control.moved(copy.done);
     const { hasher, target, done, progress } = copy;
     const bytes = this.copyRange(source, target, done, size + 1, hasher, false, progress);

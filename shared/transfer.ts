@@ -7,7 +7,7 @@
  */
 import { closeSync, constants, fsyncSync, readdirSync } from 'node:fs';
 import { type CodecSettings, decoderFor, encoderFor } from './codec.ts';
-import { Content, type Control } from './content.ts';
+import { Content, type Control, type Copied } from './content.ts';
 import { errnoOf, explain, TandemError } from './errors.ts';
 import { FolderCache } from './folders.ts';
 import type { Algorithm, HasherFactory } from './hash.ts';
@@ -191,8 +191,7 @@ export class Transfer {
         const created = large?.done ? null : before.mode & 0o777 & ~this.umask;
         this.metadata.apply(target, before, readAttributes(source), created);
         if (before.size > LARGE) fsyncSync(target);
-        const { checksum, bytes } = copied;
-        const written = 'written' in copied ? copied.written : bytes;
+        const { checksum, bytes, written = bytes } = copied;
         return { ...stageResult(item, 'done', ''), checksum, masterFacts: facts, bytes, written };
       } finally {
         closeSync(target);
@@ -204,7 +203,7 @@ export class Transfer {
   }
 
   /** Into the form in which the Backup stores it, or out of it. */
-  private recode(item: StageItem, source: number, target: number, { size, mtime }: Stat): ReturnType<Content['encode']> {
+  private recode(item: StageItem, source: number, target: number, { size, mtime }: Stat): Copied | null {
     if (item.decode) return this.content.decode(source, target, decoderFor(item.decode, this.codec.key));
     const name = baseName(item.from ?? item.path);
     const nanoseconds = BigInt(mtime.seconds) * 1_000_000_000n + BigInt(mtime.nanoseconds);

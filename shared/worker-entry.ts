@@ -1,6 +1,6 @@
 /** Inside a worker thread: carries out the tasks of shared/workers.ts one after the other. */
 import { parentPort, workerData } from 'node:worker_threads';
-import type { GroupKey } from './codec.ts';
+import type { GroupKey } from './keyring.ts';
 import type { Control } from './content.ts';
 import { type Digest, hashersFor } from './digests.ts';
 import { errnoOf, messageOf } from './errors.ts';

@@ -3,7 +3,7 @@
  * of `ScrubTransfer`; its result is what that method returns. Started only when there is work, once per run.
  */
 import { Worker } from 'node:worker_threads';
-import type { GroupKey } from './codec.ts';
+import type { GroupKey } from './keyring.ts';
 import type { Digest } from './digests.ts';
 import type { Algorithm } from './hash.ts';
 import type { ScrubTransfer } from './scrub.ts';

@@ -55,6 +55,7 @@ const RULES: Rules & MoveRules = {
   stable: true,
   born: () => 1_000_000_000n,
   fits: () => true,
+  isStoredWell: () => true,
 };
 
 /** `id content@mtime`, the content's length is the size; `id /` a folder; `id >target` a link; ctime 5 unless `!ctime`. */
@@ -794,6 +795,7 @@ test('what is done to the names between plan and rename stops that rename alone'
       'sha256',
       {} as HasherFactory,
       { stop: () => false, cancel: () => false, moved: () => {}, holding: () => {}, allowed: (wanted) => wanted },
+      { key: null, compressionLevel: 1 },
     );
     const items = actions.map(({ path, from = '', entry: kind, master, backup }, seq) => {
       return { seq, path, from, kind, masterFacts: master ?? '', backupFacts: backup ?? '', respelled: false };

@@ -23,6 +23,7 @@ const rules: Rules = {
   frozen: () => false,
   unknown: () => false,
   holdsOthers: () => false,
+  isStoredWell: () => true,
 };
 
 /** `a`: content of length 1, `aa` of length 2 …; the clock is part of the text: `a@5`; `a@5!7` has ctime 7; `/` a folder; `>x` a link. */

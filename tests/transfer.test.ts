@@ -31,7 +31,7 @@ import { thisProcess } from '../shared/machine.ts';
 import { partialFolder, recoverDrive } from '../shared/recover.ts';
 import { closeFolder, type Dir, openRoot, statAt } from '../shared/syscalls.ts';
 import type { CommitItem, StageItem, StageResult, TransferSession } from '../shared/tasks.ts';
-import { Transfer } from '../shared/transfer.ts';
+import { TreeTransfer } from '../shared/tree-transfer.ts';
 import { REPOSITORY } from './helpers/cli.ts';
 import { removeBelow } from './helpers/drives.ts';
 import { type World, world } from './helpers/world.ts';
@@ -45,7 +45,7 @@ interface Bench {
   backup: string;
   dirs: { master: Dir; backup: Dir };
   session: TransferSession;
-  transfer: Transfer;
+  transfer: TreeTransfer;
   /** 'run', or what the control answers from now on. */
   order: 'run' | 'cancel' | 'stop';
 }
@@ -89,7 +89,7 @@ async function withBench(
     dirs,
     session,
     order: 'run',
-    transfer: undefined as unknown as Transfer,
+    transfer: undefined as unknown as TreeTransfer,
   };
   const control = {
     stop: () => bench.order === 'stop',
@@ -98,7 +98,7 @@ async function withBench(
     holding: () => {},
     allowed: (wanted: number) => wanted,
   };
-  bench.transfer = new Transfer(session, 'sha256', await hasherFactory('sha256'), control);
+  bench.transfer = new TreeTransfer(session, 'sha256', await hasherFactory('sha256'), control, { key: null, compressionLevel: 1 });
   try {
     await work(bench);
   } finally {
@@ -330,7 +330,7 @@ test('checksums are those of the content, for every algorithm and at every awkwa
         holding: () => {},
         allowed: (wanted: number) => wanted,
       };
-      const transfer = new Transfer(bench.session, 'sha256', await hasherFactory(algorithm), control);
+      const transfer = new TreeTransfer(bench.session, 'sha256', await hasherFactory(algorithm), control, { key: null, compressionLevel: 1 });
       for (const size of algorithm === 'sha256' ? sizes : sizes.slice(0, 4))
         writeFileSync(join(bench.master, String(size)), Buffer.alloc(size, `${size} `));
       const items = readdirSync(bench.master).map((name) => item(bench, name));

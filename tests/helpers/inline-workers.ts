@@ -4,6 +4,7 @@
  */
 
 import { type Algorithm, hasherFactory } from '../../shared/hash.ts';
+import type { GroupKey } from '../../shared/keyring.ts';
 import { ScrubTransfer } from '../../shared/scrub.ts';
 import { type TaskName, WorkerPool, type WorkerSession } from '../../shared/workers.ts';
 
@@ -33,8 +34,15 @@ function wrapWorkers(): void {
   };
   const hasher = hasherFactory('sha256');
   const pool = WorkerPool.prototype as unknown as Record<string, unknown>;
+  const keys = new WeakMap<WorkerPool, GroupKey>();
+  pool['setKey'] = function (this: WorkerPool, { key, keyId }: GroupKey) {
+    keys.set(this, { key: Buffer.from(key), keyId: Buffer.from(keyId) });
+  };
   const opening = new WeakMap<WorkerPool, Promise<void>>();
-  pool['open'] = function (this: WorkerPool, { transfer, algorithm, junk }: WorkerSession) {
+  pool['open'] = function (
+    this: WorkerPool,
+    { transfer, algorithm, junk, compressionLevel = 1 }: WorkerSession,
+  ) {
     const begin = async (): Promise<void> => {
       const newHasher = algorithm === 'sha256' ? await hasher : await hasherFactory(algorithm);
       const control = {
@@ -44,7 +52,9 @@ function wrapWorkers(): void {
         holding: () => {},
         allowed: (wanted: number) => wanted,
       };
-      pools.set(this, { transfer: new ScrubTransfer(transfer, algorithm, newHasher, control), junk: new Set(junk) });
+      const codec = { key: keys.get(this) ?? null, compressionLevel };
+      const work = new ScrubTransfer(transfer, algorithm, newHasher, control, codec);
+      pools.set(this, { transfer: work, junk: new Set(junk) });
     };
     opening.set(this, begin());
   };
