@@ -28,7 +28,7 @@ import { Placing } from './placing.ts';
 import type { Plan } from './plan.ts';
 import type { Action } from './reconcile.ts';
 import { RunRecord } from './record.ts';
-import { assertIdentity, masterClock, type OpenPair, workerCount, workersOf } from './session.ts';
+import { assertIdentity, masterClock, type OpenPair, recordedAlgorithm, workerCount, workersOf } from './session.ts';
 
 export interface ApplyTask {
   plan: Plan;
@@ -472,7 +472,7 @@ class Run {
     const { path } = subject;
     const original = item.linkTo === null ? undefined : this.linked.get(subject.link_to ?? '');
     const checksum = original?.checksum ?? result.checksum;
-    const algorithm = original?.checksum_algorithm ?? this.task.plan.options.checksum_algorithm;
+    const algorithm = original?.checksum_algorithm ?? recordedAlgorithm(this.task.pair, this.task.plan.options);
     const size = item.kind === 'f' ? (original?.size ?? result.bytes) : 0;
     return this.record.row(path, size, result.masterFacts, backupFacts, {
       checksum,
@@ -635,7 +635,18 @@ class Run {
 /** Field by field: spreading a hundred thousand objects shows. */
 function commitItem({ item, result }: Staged): CommitItem {
   const { seq, path, kind, from, retire, linkTo, linkFacts, backupFacts, backupShared } = item;
-  return { seq, path, kind, from, retire, linkTo, linkFacts, backupFacts, backupShared, stagedFacts: result.masterFacts };
+  return {
+    seq,
+    path,
+    kind,
+    from,
+    retire,
+    linkTo,
+    linkFacts,
+    backupFacts,
+    backupShared,
+    stagedFacts: result.masterFacts,
+  };
 }
 
 function isShort({ item, result }: Staged, backupFacts: string): boolean {

@@ -23,6 +23,7 @@ import {
   type Values,
 } from '../shared/feature.ts';
 import { formatBytes, plural } from '../shared/format.ts';
+import { isKeyed } from '../shared/hash.ts';
 import { type OpenConflict, readConflicts } from '../shared/inbox.ts';
 import { Entry } from '../shared/listing.ts';
 import { displayPath, isInside, type RelPath, relPath } from '../shared/paths.ts';
@@ -266,8 +267,10 @@ async function mediaFields(file: string, ctx: Context): Promise<Record<string, s
 }
 
 function conflictOf(target: Target, open: OpenConflict, row: BaselineRow | undefined): Conflict {
+  // A keyed checksum is of no use to anybody who compares it with that of a file.
+  const checksum = row && !isKeyed(row.checksum_algorithm) ? row.checksum : undefined;
   const known = (facts: string | null, recorded: string | undefined): SideState | null =>
-    facts === null || facts === '' ? null : stateOf(facts, facts === recorded ? row?.checksum : undefined);
+    facts === null || facts === '' ? null : stateOf(facts, facts === recorded ? checksum : undefined);
   return {
     target: targetName(target),
     path: open.path,
@@ -275,7 +278,7 @@ function conflictOf(target: Target, open: OpenConflict, row: BaselineRow | undef
     reason: open.reason,
     master: known(open.master_facts, row?.master_facts),
     backup: known(open.backup_facts, row?.backup_facts),
-    baseline: row && row.master_facts !== '' ? stateOf(row.master_facts, row.checksum) : null,
+    baseline: row && row.master_facts !== '' ? stateOf(row.master_facts, checksum) : null,
     detected_at: open.detected_at,
   };
 }

@@ -5,7 +5,7 @@
  */
 import { chunk, GROUP_FILES, groupBySize } from '../shared/batches.ts';
 import type { Context } from '../shared/context.ts';
-import { ALGORITHMS, type Algorithm } from '../shared/hash.ts';
+import { RECORDED, type Recorded } from '../shared/hash.ts';
 import { factsField } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import { readsPastCache } from '../shared/past-cache.ts';
@@ -17,7 +17,15 @@ import type { CommitItem, StageItem, StageResult } from '../shared/tasks.ts';
 import { trashFolder } from '../shared/trash.ts';
 import type { WorkerPool } from '../shared/workers.ts';
 import { type BaselineRow, writeBaseline } from './history.ts';
-import { assertIdentity, masterClock, type OpenPair, OS_JUNK, reversedPair, syncOptions, transferSession } from './session.ts';
+import {
+  assertIdentity,
+  masterClock,
+  type OpenPair,
+  OS_JUNK,
+  reversedPair,
+  syncOptions,
+  transferSession,
+} from './session.ts';
 
 export type Direction = 'to_master' | 'to_backup';
 
@@ -68,7 +76,7 @@ export async function copyFiles(
   const view = direction === 'to_backup' ? task.pair : reversedPair(task.pair);
   let seq = 0;
   try {
-    for (const algorithm of ALGORITHMS) {
+    for (const algorithm of RECORDED) {
       const some = items.filter(({ row }) => row.checksum_algorithm === algorithm);
       if (some.length === 0) continue;
       const { compression_level: compressionLevel } = syncOptions(task.pair.group, {});
@@ -99,7 +107,7 @@ interface Setting {
   task: HealTask;
   /** `master` is the source, `backup` the target. */
   view: OpenPair;
-  algorithm: Algorithm;
+  algorithm: Recorded;
   ctx: Context;
 }
 

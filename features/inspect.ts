@@ -7,6 +7,7 @@ import type { Context } from '../shared/context.ts';
 import { messageOf, type Problem, TandemError } from '../shared/errors.ts';
 import type { Phase } from '../shared/events.ts';
 import { plural } from '../shared/format.ts';
+import { isKeyed } from '../shared/hash.ts';
 import type { Side } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import { displayPath } from '../shared/paths.ts';
@@ -42,7 +43,7 @@ import {
   sidesOf,
   type Tally,
 } from './scrub.ts';
-import { type OpenPair, OS_JUNK, openPair, syncOptions, workerCount } from './session.ts';
+import { type OpenPair, OS_JUNK, openPair, recordedAlgorithm, syncOptions, workerCount } from './session.ts';
 import { storedForms } from './storing.ts';
 import { type Target, targetName, targetsOf } from './targets.ts';
 
@@ -258,7 +259,7 @@ class Run {
     this.names = names;
     this.ctx = ctx;
     const options = syncOptions(job.group, {});
-    this.algorithm = options.checksum_algorithm;
+    this.algorithm = recordedAlgorithm({ storedSide: 'backup' }, options);
     this.lanes = Math.max(1, Math.floor(workerCount(options) / job.sides.length));
     this.pool = new WorkerPool(this.lanes * job.sides.length);
     const { id, uuid, plan } = names;
@@ -295,7 +296,7 @@ class Run {
   /** What is sealed can be read with the group's key alone. */
   private async haveKey(): Promise<void> {
     const { group, sides } = this.job;
-    if (!(await storedForms(this.names.pairId, this.ctx)).sealed || !sides.some(({ side }) => side === 'backup')) return;
+    if (!(await storedForms(this.names.pairId, this.ctx)).sealed && !isKeyed(this.algorithm)) return;
     const rootOf = (wanted: Side): DriveRoot | null => sides.find(({ side }) => side === wanted)?.root ?? null;
     const key = await groupKey(group, { master: rootOf('master'), backup: rootOf('backup') }, this.ctx);
     this.pool.setKey(key);

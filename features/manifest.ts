@@ -9,6 +9,7 @@ import { groupBySize } from '../shared/batches.ts';
 import type { Context } from '../shared/context.ts';
 import { type Digest, type Hashers, hashersFor } from '../shared/digests.ts';
 import { TandemError } from '../shared/errors.ts';
+import { isKeyed } from '../shared/hash.ts';
 import { type Entry, eachRecord, entryAt, type Side } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import { canBeListed, MHL_FORMATS, type MhlFile, type MhlFormat, type MhlReference } from '../shared/mhl.ts';
@@ -29,6 +30,7 @@ import {
 } from './generation.ts';
 import type { Group } from './groups.ts';
 import { type BaselineRow, findPair, readBaseline } from './history.ts';
+import { groupKey } from './keyring.ts';
 import { judge, type OpenSide, readingSession } from './scrub.ts';
 import { assertSide, OS_JUNK, syncOptions, workerCount } from './session.ts';
 import { storedForms } from './storing.ts';
@@ -270,6 +272,11 @@ async function readFiles(
     junk: OS_JUNK,
     mhl: false,
   });
+  if (questions.some(({ formats }) => formats.some(isKeyed))) {
+    const { key, keyId } = await groupKey(group, { master: side.root, backup: null }, ctx);
+    pool.setKey({ key, keyId });
+    key.fill(0);
+  }
   const groups = groupBySize(questions);
   const lane = async (): Promise<void> => {
     for (let some = groups.shift(); some !== undefined && !ctx.signal.aborted; some = groups.shift()) {

@@ -129,7 +129,8 @@ export async function journalled(
   const moves: Rename[] = [];
   /** What lies in the trash, by what it stands for, where that is another name. */
   const kept = new Map<string, string>();
-  if (side === 'backup') for (const name of trash.keys()) if (!trash.has(splitStored(name).path)) kept.set(splitStored(name).path, name);
+  if (side === 'backup')
+    for (const name of trash.keys()) if (!trash.has(splitStored(name).path)) kept.set(splitStored(name).path, name);
   const done = new Map<string, { action: string; path: string; at: number }>();
   for (const entry of files) {
     const from = own ? movedFrom(entry) : undefined;

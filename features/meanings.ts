@@ -8,7 +8,7 @@ import type { Context } from '../shared/context.ts';
 import { FolderCache } from '../shared/folders.ts';
 import { Entry } from '../shared/listing.ts';
 import { baseName, parentOf } from '../shared/paths.ts';
-import { BackupNames, PLAIN, recordedSuffix, splitStored, storedPath, type Suffix } from '../shared/stored.ts';
+import { BackupNames, PLAIN, recordedSuffix, type Suffix, splitStored, storedPath } from '../shared/stored.ts';
 import type { Dir } from '../shared/syscalls.ts';
 import { OPEN_READ, openAt } from '../shared/syscalls.ts';
 import { type BaselineRow, findPair, readBaseline } from './history.ts';
@@ -79,7 +79,8 @@ export class Meanings {
 
 /** The path that each name on the Backup of a pair stands for, by its records and its suffix; identity for a plain one. */
 export async function pathsMeant(pair: OpenPair, ctx: Context): Promise<(place: string) => string> {
-  const [master, backup] = pair.storedSide === 'master' ? [pair.backupUuid, pair.masterUuid] : [pair.masterUuid, pair.backupUuid];
+  const [master, backup] =
+    pair.storedSide === 'master' ? [pair.backupUuid, pair.masterUuid] : [pair.masterUuid, pair.backupUuid];
   const pairId = await findPair(master, backup, ctx);
   if (pairId === null || !(await storedForms(pairId, ctx)).stored) return (place) => place;
   const names = new BackupNames({ ...PLAIN, wanted: '.gz' }, await readBaseline(pairId, '', ctx));

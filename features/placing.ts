@@ -4,7 +4,7 @@
  * name first; the old one goes when that is on the medium.
  */
 import type { BaselineRow } from '../shared/rows.ts';
-import { recordedSuffix, storedPath, type Suffix, suffixFor } from '../shared/stored.ts';
+import { recordedSuffix, type Suffix, storedPath, suffixFor } from '../shared/stored.ts';
 import type { Retired, StageItem } from '../shared/tasks.ts';
 import type { Action } from './reconcile.ts';
 import type { OpenPair, SyncOptions } from './session.ts';
@@ -52,7 +52,11 @@ export class Placing {
   }
 
   /** How the Backup stores what was written: the form that it had where it was only read from. */
-  left({ encode = '', linkTo }: Pick<StageItem, 'encode' | 'linkTo'>, { stored = '' }: Action, first?: BaselineRow): Suffix {
+  left(
+    { encode = '', linkTo }: Pick<StageItem, 'encode' | 'linkTo'>,
+    { stored = '' }: Action,
+    first?: BaselineRow,
+  ): Suffix {
     if (this.side !== 'backup') return stored;
     return linkTo !== null && first ? recordedSuffix(first) : encode;
   }

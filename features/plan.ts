@@ -8,7 +8,7 @@ import type { Context } from '../shared/context.ts';
 import { type Problem, TandemError } from '../shared/errors.ts';
 import { Filter } from '../shared/filters.ts';
 import { plural } from '../shared/format.ts';
-import type { Algorithm } from '../shared/hash.ts';
+import type { Recorded } from '../shared/hash.ts';
 import { type OpenConflict, readConflicts } from '../shared/inbox.ts';
 import { Entry, eachRecord } from '../shared/listing.ts';
 import {
@@ -39,9 +39,9 @@ import {
   type SideRules,
   type Trees,
 } from './reconcile.ts';
-import { carriesOwner, type OpenPair, OS_JUNK, type SyncOptions, workersOf } from './session.ts';
-import { type OpenTrees, openTrees, type Survey, survey } from './survey.ts';
+import { carriesOwner, type OpenPair, OS_JUNK, recordedAlgorithm, type SyncOptions, workersOf } from './session.ts';
 import { allStoredWell, formsOf, haveKey, storingOf } from './storing.ts';
+import { type OpenTrees, openTrees, type Survey, survey } from './survey.ts';
 import type { Target } from './targets.ts';
 import { hold, noLonger } from './waiting.ts';
 
@@ -259,7 +259,8 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
   if (moves) plan.totals.skipped -= movedAsTheyAre(moves, result, rules.keys);
   const actions = [...missingParents(pair, target, decided), ...decided];
   plan.actions = assignHardLinks(withoutImpossible(hold(actions, inputs.waiting), plan, pair), open.links, pair);
-  for (const action of plan.actions) recordEvidence(action, evidence, keyOf(action.path, rules.keys), options);
+  const recorded = recordedAlgorithm(pair, options);
+  for (const action of plan.actions) recordEvidence(action, evidence, keyOf(action.path, rules.keys), recorded);
   countTotals(plan);
   settleDoubles(plan, open.doubles, storing, rules.keys);
   plan.settled = noLonger(inputs.waiting, plan.actions, found, rules.frozen);
@@ -419,7 +420,7 @@ async function readContents(
   await Promise.all(
     groupNeeds(needs).map(async (group) => {
       const first = group[0] as Need;
-      const algorithm = (first.algorithm ?? options.checksum_algorithm) as Algorithm;
+      const algorithm = (first.algorithm ?? recordedAlgorithm(pair, options)) as Recorded;
       const results = await pool.run(
         'hash',
         first.side,
@@ -460,8 +461,8 @@ function groupNeeds(needs: readonly Need[]): Need[][] {
 }
 
 /** Checksums that were read to decide are worth keeping with the record. */
-function recordEvidence(action: Action, evidence: Evidence, key: string, options: SyncOptions): void {
-  const { master: read = '', algorithm = options.checksum_algorithm } = evidence.get(key) ?? {};
+function recordEvidence(action: Action, evidence: Evidence, key: string, recorded: Recorded): void {
+  const { master: read = '', algorithm = recorded } = evidence.get(key) ?? {};
   if (action.kind !== 'adopt' && action.kind !== 'meta') return;
   if (action.checksum === undefined && read !== '') action.checksum = read;
   if (action.checksum !== undefined) action.checksum_algorithm ??= algorithm;

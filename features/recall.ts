@@ -16,7 +16,7 @@ import { type BaselineRow, findPair, readBaseline } from './history.ts';
 import { type Item, itemsAt, type Moment, standing, traitsOf } from './origin.ts';
 import { countTotals, emptyPlan, type Plan, withoutImpossible } from './plan.ts';
 import type { Action } from './reconcile.ts';
-import { type OpenPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
+import { type OpenPair, recordedAlgorithm, type SyncOptions, syncOptions, workersOf } from './session.ts';
 import { haveKey } from './storing.ts';
 import { wholeOf } from './targets.ts';
 
@@ -38,7 +38,8 @@ export async function recall(view: OpenPair, wanted: Recall, ctx: Context): Prom
   const all = await itemsAt(view.master, traitsOf(view.master, view.masterDrive), moment, rows, ctx);
   const paths = wanted.only ? wanted.paths : widened(wanted.paths, all);
   const chosen = chooseItems(all, paths);
-  if (chosen.some(({ entry }) => entry.stored.endsWith('.encrypted'))) await haveKey(view, ctx);
+  const sealed = options.enable_encryption || chosen.some(({ entry }) => entry.stored.endsWith('.encrypted'));
+  if (view.storedSide !== null && sealed) await haveKey(view, ctx);
   const plan = { ...emptyPlan(view, wholeOf(view.group), options, ctx), careful: null };
   const there = standing(
     view.backup,
@@ -157,7 +158,7 @@ async function equalContents(
     return entry.kind === 'f' && other?.kind === 'f' && (size === null || other.size === size);
   });
   const pool = workersOf(view, operation, options);
-  const algorithm = options.checksum_algorithm;
+  const algorithm = recordedAlgorithm(view, options);
   const equal = new Set<string>();
   for (const item of alike) {
     const other = there.get(item.path) as Entry;

@@ -6,8 +6,8 @@
  * A path is compared three ways, as in the table of docs/safety.md. What is not known is never taken for absent.
  */
 import { Entry } from '../shared/listing.ts';
-import type { Suffix } from '../shared/stored.ts';
 import { isInside, isWindowsFamily, type KeyRules, parentOf, pathKey, sortPaths } from '../shared/paths.ts';
+import type { Suffix } from '../shared/stored.ts';
 
 /** What was recorded of a path when both sides last agreed. */
 export interface Recorded {

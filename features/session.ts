@@ -3,9 +3,10 @@
  * works on this; nothing in it decides anything.
  */
 import { availableParallelism } from 'node:os';
-import type { GroupKey } from '../shared/keyring.ts';
 import type { Context } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
+import type { Recorded } from '../shared/hash.ts';
+import type { GroupKey } from '../shared/keyring.ts';
 import type { Side } from '../shared/listing.ts';
 import { displayPath, timeLimits } from '../shared/paths.ts';
 import { type BaselineRow, type ClockRules, clockRules } from '../shared/rows.ts';
@@ -132,7 +133,7 @@ export function workersOf(pair: OpenPair, operation: string, options: SyncOption
     pair.workers ??= new WorkerPool(workerCount(options));
     pair.workers.open({
       transfer: transferSession(pair, operation),
-      algorithm: options.checksum_algorithm,
+      algorithm: recordedAlgorithm(pair, options),
       junk: OS_JUNK,
       mhl: options.mhl,
       compressionLevel: options.compression_level,
@@ -141,6 +142,12 @@ export function workersOf(pair: OpenPair, operation: string, options: SyncOption
     pair.opened = true;
   }
   return pair.workers as WorkerPool;
+}
+
+/** What is recorded of a file's content: of sealed groups a keyed checksum, which tells a finder of the drive nothing. */
+export function recordedAlgorithm({ storedSide }: Pick<OpenPair, 'storedSide'>, options: SyncOptions): Recorded {
+  const { checksum_algorithm: plain, enable_encryption } = options;
+  return enable_encryption && storedSide !== null ? `hmac-${plain}` : plain;
 }
 
 export function workerCount(options: SyncOptions): number {

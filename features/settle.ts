@@ -20,8 +20,8 @@ import type { Action } from './reconcile.ts';
 import { type Choice, type Keep, resolutionSteps } from './resolution.ts';
 import { type Prepare, type RunFlags, runLocked, type Step, type SyncResult } from './run.ts';
 import { type OpenPair, openPair, reversedPair, syncOptions } from './session.ts';
-import { type Target, wholeOf } from './targets.ts';
 import { copyOut } from './storing.ts';
+import { type Target, wholeOf } from './targets.ts';
 import { lookAhead } from './travel.ts';
 
 export interface Resolution extends RunFlags {

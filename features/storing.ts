@@ -21,7 +21,9 @@ export async function storingOf(pairId: number | null, options: SyncOptions, ctx
 }
 
 /** What files that are written now get, as options say. */
-export function formsOf(options: Pick<SyncOptions, 'enable_compression' | 'compression_type' | 'compression_level' | 'enable_encryption'>): {
+export function formsOf(
+  options: Pick<SyncOptions, 'enable_compression' | 'compression_type' | 'compression_level' | 'enable_encryption'>,
+): {
   wanted: Suffix;
   asked: Suffix;
 } {
@@ -31,7 +33,10 @@ export function formsOf(options: Pick<SyncOptions, 'enable_compression' | 'compr
     return { wanted: suffix, asked: suffix };
   }
   const { kind } = availableCompression(compression_type, compression_level);
-  return { wanted: suffixOf({ compression: kind, sealed }), asked: suffixOf({ compression: compression_type, sealed }) };
+  return {
+    wanted: suffixOf({ compression: kind, sealed }),
+    asked: suffixOf({ compression: compression_type, sealed }),
+  };
 }
 
 /** Whether every recorded file at `subpath` and below is stored as it is to be. */

@@ -10,7 +10,16 @@ import { Checks, Entry, eachRecord, entryAt, type RecordView, type Side } from '
 import type { KeyRules } from '../shared/paths.ts';
 import { mountsBelow, type Scan, scanTree } from '../shared/scan.ts';
 import type { DriveRoot } from '../shared/store.ts';
-import { BackupNames, isStoredWell, PLAIN, recordedSuffix, type StandsFor, type Storing, splitStored, type Suffix } from '../shared/stored.ts';
+import {
+  BackupNames,
+  isStoredWell,
+  PLAIN,
+  recordedSuffix,
+  type StandsFor,
+  type Storing,
+  type Suffix,
+  splitStored,
+} from '../shared/stored.ts';
 import type { Traits } from './detect.ts';
 import { type BaselineRow, baselineChecks } from './history.ts';
 import { keyOf } from './reconcile.ts';

@@ -270,7 +270,7 @@ function describePlan(plan: Plan, paint: Paint, all: boolean): string {
     lines.push(paint('bad', `This run would be refused (${guard.name}): ${guard.message}`));
   lines.push(
     `${displayPath(plan.target.name)}: ${totals.copy} to copy, ${totals.update} to update (${formatBytes(totals.bytes)}), ` +
-      `${totals.move > 0 ? `${totals.move} to rename, ` : ''}${totals.delete} to delete, ` +
+      `${totals.convert > 0 ? `${totals.convert} to store in another form, ` : ''}${totals.move > 0 ? `${totals.move} to rename, ` : ''}${totals.delete} to delete, ` +
       `${plural(totals.conflict, 'conflict')}, ${totals.skipped} unchanged. Nothing was written.`,
   );
   return lines.join('\n');

@@ -507,8 +507,7 @@ class Undo {
         .filter(([, facts]) => !facts.startsWith('d '))
         .map(([path]) => ({ path, action: 'meta' }));
       log.note(left, files, former);
-      if (this.operation.operation_type === 'undo')
-        await this.forget(changed.map(({ path }) => path));
+      if (this.operation.operation_type === 'undo') await this.forget(changed.map(({ path }) => path));
     }
     await this.pool.run('flush');
   }

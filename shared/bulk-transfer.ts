@@ -7,7 +7,7 @@
 import { threadId } from 'node:worker_threads';
 import type { CodecSettings } from './codec.ts';
 import type { Control } from './content.ts';
-import type { Algorithm, HasherFactory } from './hash.ts';
+import type { HasherFactory, Recorded } from './hash.ts';
 import { factsField } from './listing.ts';
 import { parentOf } from './paths.ts';
 import { PutBack } from './put-back.ts';
@@ -37,7 +37,7 @@ export class BulkTransfer extends PutBack {
 
   constructor(
     session: TransferSession,
-    algorithm: Algorithm,
+    algorithm: Recorded,
     newHasher: HasherFactory,
     control: Control,
     codec: CodecSettings,
@@ -54,22 +54,31 @@ export class BulkTransfer extends PutBack {
    */
   stageNew(first: number, paths: string, startedAt: number, encode: Suffix): StagedGroup {
     const items = paths.split('\0').map((path, index): StageItem => {
-      const plain = { seq: first + index, kind: 'f', size: 0, linkTo: null, masterFacts: null, backupFacts: null } as const;
+      const plain = {
+        seq: first + index,
+        kind: 'f',
+        size: 0,
+        linkTo: null,
+        masterFacts: null,
+        backupFacts: null,
+      } as const;
       return encode === '' ? { ...plain, path } : { ...plain, path: path + encode, from: path, encode };
     });
     const files: Waiting[] = [];
     const others: Other[] = [];
     let total = 0;
-    this.stage(items, this.folder).forEach(({ seq, outcome, message, checksum, masterFacts, bytes, written }, index) => {
-      if (outcome !== 'done') {
-        others.push({ seq, outcome, message });
-        return;
-      }
-      const { path, from, kind, linkTo, backupFacts } = items[index] as StageItem;
-      const item = { seq, path, from, kind, linkTo, backupFacts, stagedFacts: masterFacts };
-      files.push({ item, checksum, bytes, written });
-      total += bytes;
-    });
+    this.stage(items, this.folder).forEach(
+      ({ seq, outcome, message, checksum, masterFacts, bytes, written }, index) => {
+        if (outcome !== 'done') {
+          others.push({ seq, outcome, message });
+          return;
+        }
+        const { path, from, kind, linkTo, backupFacts } = items[index] as StageItem;
+        const item = { seq, path, from, kind, linkTo, backupFacts, stagedFacts: masterFacts };
+        files.push({ item, checksum, bytes, written });
+        total += bytes;
+      },
+    );
     this.groups.set(first, { startedAt, encode, files });
     return { files: files.length, bytes: total, others };
   }

@@ -35,8 +35,7 @@ export interface Codec {
 export function encoderFor(suffix: Suffix, settings: CodecSettings, { name, size, mtime }: StoredFile): Codec {
   const { compression, sealed } = formOf(suffix);
   const steps: Codec[] = [];
-  if (compression !== null)
-    steps.push(new Compressor(compression, settings.compressionLevel, { size, mtime }, name));
+  if (compression !== null) steps.push(new Compressor(compression, settings.compressionLevel, { size, mtime }, name));
   if (sealed) {
     const sealer = new Sealer({ kind: 'group_key', ...needed(settings.key) });
     steps.push(withHeader(sealer));

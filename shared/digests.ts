@@ -3,23 +3,45 @@
  * base 58 (SMPTE ST 2114); all others are hexadecimal.
  */
 import { createHash } from 'node:crypto';
-import { ALGORITHMS, type Algorithm, type Hasher, hasherFactory } from './hash.ts';
+import {
+  ALGORITHMS,
+  type Algorithm,
+  type Hasher,
+  hasherFactory,
+  isKeyed,
+  type KeyChecksum,
+  type Keyed,
+  plainAlgorithm,
+} from './hash.ts';
 
 export const DIGESTS = [...ALGORITHMS, 'c4', 'md5', 'sha1', 'xxh3', 'xxh64'] as const;
-export type Digest = (typeof DIGESTS)[number];
+export type Digest = (typeof DIGESTS)[number] | Keyed;
 
 /** Makers of hashers that are at hand without waiting. One hasher of a format is in use at a time. */
 export type Hashers = ReadonlyMap<Digest, () => Digester>;
 
-/** Loads what the formats need; each format is loaded once in a thread. */
-export async function hashersFor(formats: Iterable<Digest>): Promise<Hashers> {
+/**
+ * Loads what the formats need; each format is loaded once in a thread.
+ * @param keyed makes the keyed ones.
+ */
+export async function hashersFor(formats: Iterable<Digest>, keyed: KeyChecksum = noKey): Promise<Hashers> {
   const found = new Map<Digest, () => Digester>();
   for (const format of formats) {
-    const make = loaded.get(format) ?? makerOf(format);
-    loaded.set(format, make);
-    found.set(format, await make);
+    const plain = isKeyed(format) ? plainAlgorithm(format) : format;
+    const make = loaded.get(plain) ?? makerOf(plain);
+    loaded.set(plain, make);
+    const maker = await make;
+    found.set(format, isKeyed(format) ? () => keyedDigester(maker(), keyed) : maker);
   }
   return found;
+}
+
+function keyedDigester(base: Digester, keyed: KeyChecksum): Digester {
+  return { update: (bytes) => base.update(bytes), digest: () => keyed(base.digest()) };
+}
+
+function noKey(): never {
+  throw new Error('a keyed checksum was asked for without a key');
 }
 
 /** The checksum of what is wholly in memory. */
@@ -31,14 +53,16 @@ export function digestOf(bytes: Uint8Array, format: Digest, hashers: Hashers): s
 }
 
 /** The bytes that a checksum's text stands for; undefined for a text that its format never has. */
-export function digestBytes(text: string, format: Digest): Buffer | undefined {
+export function digestBytes(text: string, format: Plain): Buffer | undefined {
   if (format === 'c4') return c4Bytes(text);
   return text.length === HEX_LENGTH[format] && /^[0-9a-f]+$/.test(text) ? Buffer.from(text, 'hex') : undefined;
 }
 
 // --- internal ---
 
-const HEX_LENGTH: Readonly<Record<Exclude<Digest, 'c4'>, number>> = {
+type Plain = Exclude<Digest, Keyed>;
+
+const HEX_LENGTH: Readonly<Record<Exclude<Plain, 'c4'>, number>> = {
   sha256: 64,
   xxh128: 32,
   blake2b512: 128,
@@ -51,9 +75,9 @@ const HEX_LENGTH: Readonly<Record<Exclude<Digest, 'c4'>, number>> = {
 /** All that a digest of a whole file needs of a hasher. */
 export type Digester = Pick<Hasher, 'update' | 'digest'>;
 
-const loaded = new Map<Digest, Promise<() => Digester>>();
+const loaded = new Map<Plain, Promise<() => Digester>>();
 
-async function makerOf(format: Digest): Promise<() => Digester> {
+async function makerOf(format: Plain): Promise<() => Digester> {
   if ((ALGORITHMS as readonly string[]).includes(format)) return hasherFactory(format as Algorithm);
   if (format === 'xxh64' || format === 'xxh3') {
     const { createXXHash64, createXXHash3 } = await import('hash-wasm');

@@ -1,10 +1,30 @@
 /** Checksums, incremental and synchronous, as they are needed inside a copy loop. */
-import { createHash, type Hash, hash } from 'node:crypto';
+import { createHash, createHmac, type Hash, hash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
 import type { IHasher } from 'hash-wasm';
 
 export const ALGORITHMS = ['sha256', 'xxh128', 'blake2b512'] as const;
 export type Algorithm = (typeof ALGORITHMS)[number];
+
+/**
+ * What is recorded of sealed groups: HMAC-SHA-256 of the checksum under a key of the group's. A checksum by itself would
+ * tell whoever finds the drive which known files are on it.
+ */
+export type Keyed = `hmac-${Algorithm}`;
+export type Recorded = Algorithm | Keyed;
+export const RECORDED: readonly Recorded[] = [...ALGORITHMS, ...ALGORITHMS.map((one): Keyed => `hmac-${one}`)];
+
+export function isKeyed(algorithm: string): algorithm is Keyed {
+  return algorithm.startsWith('hmac-');
+}
+
+/** The checksum below a keyed one. */
+export function plainAlgorithm(algorithm: Recorded): Algorithm {
+  return (isKeyed(algorithm) ? algorithm.slice('hmac-'.length) : algorithm) as Algorithm;
+}
+
+/** Turns a checksum into a keyed one. */
+export type KeyChecksum = (checksum: string) => string;
 
 export interface Hasher {
   update(bytes: Uint8Array): void;
@@ -43,6 +63,24 @@ export async function hasherFactory(algorithm: Algorithm): Promise<HasherFactory
       return hasher.digest();
     },
   });
+}
+
+/** @param key of checksums (shared/keyring.ts). */
+export function keyedChecksum(checksum: string, key: Uint8Array): string {
+  return createHmac('sha256', key).update(checksum, 'latin1').digest('hex');
+}
+
+/** Hashers of keyed checksums; the key is needed only when one of them is read. */
+export function keyedFactory(base: HasherFactory, keyed: KeyChecksum): HasherFactory {
+  return Object.assign(() => keyedHasher(base(), keyed), { once: (bytes: Uint8Array) => keyed(base.once(bytes)) });
+}
+
+function keyedHasher(base: Hasher, keyed: KeyChecksum): Hasher {
+  return {
+    update: (bytes) => base.update(bytes),
+    digest: () => keyed(base.digest()),
+    fork: () => keyedHasher(base.fork(), keyed),
+  };
 }
 
 /** Hashers that take two checksums of the same bytes in one pass. */

@@ -81,7 +81,11 @@ export class ScrubTransfer extends BulkTransfer {
   }
 
   /** A stored file that does not open to its end holds other content than was recorded: no checksum stands for it. */
-  private readWhole(read: () => ReturnType<Content['digests']>, count: number, direct: boolean): ReturnType<Content['digests']> {
+  private readWhole(
+    read: () => ReturnType<Content['digests']>,
+    count: number,
+    direct: boolean,
+  ): ReturnType<Content['digests']> {
     try {
       return read();
     } catch (error) {

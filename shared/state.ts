@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { createGunzip } from 'node:zlib';
 import { errnoOf, messageOf, TandemError } from './errors.ts';
 import { FolderCache } from './folders.ts';
-import { ALGORITHMS } from './hash.ts';
+import { RECORDED } from './hash.ts';
 import { rowChecks } from './listing.ts';
 import { readSmall } from './own-folder.ts';
 import { relPath } from './paths.ts';
@@ -389,7 +389,7 @@ function rowOf(fields: unknown[]): RowTuple | undefined {
     ['', 'pending', 'racy'].includes(doubt) &&
     isText(checksum) &&
     /^[0-9a-f]*$/.test(checksum) &&
-    (algorithm === '' || (ALGORITHMS as readonly unknown[]).includes(algorithm)) &&
+    (algorithm === '' || (RECORDED as readonly unknown[]).includes(algorithm)) &&
     isFacts(master) &&
     isFacts(backup) &&
     isStorable(link) &&

@@ -114,6 +114,8 @@ export class BackupNames {
     const { path, suffix: stored } = splitStored(place);
     const own: StandsFor = { path: place, stored: '', claimed: false };
     if (this.wanted !== '') return stored === '' ? null : { path, stored, claimed: false };
-    return stored !== '' && !this.recorded.has(place) && this.recorded.has(path) ? { path, stored, claimed: false } : own;
+    return stored !== '' && !this.recorded.has(place) && this.recorded.has(path)
+      ? { path, stored, claimed: false }
+      : own;
   }
 }

@@ -5,12 +5,12 @@
  * again, put in place) → flush → the caller records. Any other order has a pulled cable that loses a file. At every
  * instant a path holds its former complete content or its new complete content.
  */
-import { closeSync, constants, fsyncSync, readdirSync } from 'node:fs';
-import { type CodecSettings, decoderFor, encoderFor } from './codec.ts';
+import { closeSync, constants, fsyncSync } from 'node:fs';
+import { type Codec, type CodecSettings, decoderFor, encoderFor } from './codec.ts';
 import { Content, type Control, type Copied } from './content.ts';
 import { errnoOf, explain, TandemError } from './errors.ts';
 import { FolderCache } from './folders.ts';
-import type { Algorithm, HasherFactory } from './hash.ts';
+import type { HasherFactory, Recorded } from './hash.ts';
 import { Entry, factsOf, sameInode } from './listing.ts';
 import { Metadata } from './metadata.ts';
 import { baseName, parentOf } from './paths.ts';
@@ -50,8 +50,6 @@ import {
   type CommitItem,
   type CommitResult,
   commitResult,
-  type ExpectedItem,
-  type Outcome,
   type Retired,
   type StageItem,
   type StageResult,
@@ -60,6 +58,8 @@ import {
 } from './tasks.ts';
 import { type Slot, Trash, trashFolder } from './trash.ts';
 
+/** Stands for the checksum of a stored file that cannot be opened: no content has it. */
+export const DAMAGED = 'damaged';
 /** Files above this size are flushed by themselves, as soon as they are written. */
 const LARGE = 4 * 1024 * 1024;
 
@@ -72,7 +72,7 @@ export class Transfer {
   protected readonly control: Control;
   protected readonly content: Content;
   protected readonly newHasher: HasherFactory;
-  protected readonly algorithm: Algorithm;
+  protected readonly algorithm: Recorded;
   protected readonly codec: CodecSettings;
   /** Names of the two sides, for messages. */
   protected readonly source: string;
@@ -83,7 +83,7 @@ export class Transfer {
 
   constructor(
     session: TransferSession,
-    algorithm: Algorithm,
+    algorithm: Recorded,
     newHasher: HasherFactory,
     control: Control,
     codec: CodecSettings,
@@ -310,7 +310,7 @@ export class Transfer {
         const fd = openAt(cache.open(parentOf(at)), baseName(at), OPEN_READ);
         try {
           const decoder = stored ? decoderFor(stored, this.codec.key) : undefined;
-          const checksum = this.content.checksum(fd, newHasher, decoder);
+          const checksum = this.contentOf(fd, newHasher, decoder);
           const same = factsOf(statOpen(fd), stable) === facts;
           this.control.moved(new Entry(facts, path).size);
           return same
@@ -323,6 +323,16 @@ export class Transfer {
         return { path, checksum: '', message: explain(error) };
       }
     });
+  }
+
+  /** What cannot be opened to its end holds other content than anything that was recorded or stands elsewhere. */
+  private contentOf(fd: number, newHasher: HasherFactory, decoder: Codec | undefined): string {
+    try {
+      return this.content.checksum(fd, newHasher, decoder);
+    } catch (error) {
+      if (decoder && error instanceof TandemError) return DAMAGED;
+      throw error;
+    }
   }
 
   // --- commit ---

@@ -1,10 +1,19 @@
 /** Inside a worker thread: carries out the tasks of shared/workers.ts one after the other. */
 import { parentPort, workerData } from 'node:worker_threads';
-import type { GroupKey } from './keyring.ts';
 import type { Control } from './content.ts';
 import { type Digest, hashersFor } from './digests.ts';
 import { errnoOf, messageOf } from './errors.ts';
-import { type Algorithm, type HasherFactory, hasherFactory, pairedFactory } from './hash.ts';
+import {
+  type HasherFactory,
+  hasherFactory,
+  isKeyed,
+  keyedChecksum,
+  keyedFactory,
+  pairedFactory,
+  plainAlgorithm,
+  type Recorded,
+} from './hash.ts';
+import { checksumKey, type GroupKey } from './keyring.ts';
 import { ScrubTransfer } from './scrub.ts';
 import { TokenBucket } from './throttle.ts';
 import {
@@ -97,9 +106,21 @@ function groupKey(): GroupKey | null {
   return { key: at(1, KEY_BYTES), keyId: at(1 + KEY_BYTES, SECRET_BYTES - 1 - KEY_BYTES) };
 }
 
+let checksums: Buffer | undefined;
+
+function keyChecksum(checksum: string): string {
+  if (checksums === undefined) {
+    const key = groupKey();
+    if (key === null) throw new Error('the key of the group is not there');
+    checksums = checksumKey(key);
+  }
+  return keyedChecksum(checksum, checksums);
+}
+
 /** With `mhl` each content that is read is also given the checksum of manifests. */
-async function makerOf(algorithm: Algorithm, mhl: boolean): Promise<HasherFactory> {
-  const maker = await hasherFactory(algorithm);
+async function makerOf(algorithm: Recorded, mhl: boolean): Promise<HasherFactory> {
+  const plain = await hasherFactory(plainAlgorithm(algorithm));
+  const maker = isKeyed(algorithm) ? keyedFactory(plain, keyChecksum) : plain;
   return mhl && algorithm !== 'xxh128' ? pairedFactory(maker, await hasherFactory('xxh128')) : maker;
 }
 
@@ -110,8 +131,8 @@ async function withFunctions(
   { isJunk, mhl }: Omit<Open, 'transfer'>,
 ): Promise<unknown[]> {
   if (task === 'remove') return [args[0], isJunk];
-  if (task === 'hash') return [args[0], args[1], await makerOf(args[2] as Algorithm, mhl)];
-  if (task === 'scrub') return [args[0], args[1], args[2], await hashersFor(args[3] as Digest[])];
+  if (task === 'hash') return [args[0], args[1], await makerOf(args[2] as Recorded, mhl)];
+  if (task === 'scrub') return [args[0], args[1], args[2], await hashersFor(args[3] as Digest[], keyChecksum)];
   return args;
 }
 

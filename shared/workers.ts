@@ -3,9 +3,9 @@
  * of `ScrubTransfer`; its result is what that method returns. Started only when there is work, once per run.
  */
 import { Worker } from 'node:worker_threads';
-import type { GroupKey } from './keyring.ts';
 import type { Digest } from './digests.ts';
-import type { Algorithm } from './hash.ts';
+import type { Recorded } from './hash.ts';
+import type { GroupKey } from './keyring.ts';
 import type { ScrubTransfer } from './scrub.ts';
 import type { TransferSession } from './tasks.ts';
 import { BUCKET_BYTES, TokenBucket } from './throttle.ts';
@@ -48,7 +48,7 @@ export const SECRET_BYTES = 1 + KEY_BYTES + 16;
 /** What all tasks of a run work on. */
 export interface WorkerSession {
   transfer: TransferSession;
-  algorithm: Algorithm;
+  algorithm: Recorded;
   /** Names that may go to the trash with the folder they lie in. */
   junk: readonly string[];
   /** Take the checksum of manifests as well of all that is copied or compared. */
@@ -296,7 +296,7 @@ type TaskArguments<T extends TaskName> = T extends 'remove'
   : T extends 'hash'
     ? [
         ...side: Parameters<ScrubTransfer['hash']> extends [infer S, infer I, unknown] ? [S, I] : never,
-        algorithm: Algorithm,
+        algorithm: Recorded,
       ]
     : T extends 'scrub'
       ? [

@@ -98,7 +98,10 @@ async function withBench(
     holding: () => {},
     allowed: (wanted: number) => wanted,
   };
-  bench.transfer = new TreeTransfer(session, 'sha256', await hasherFactory('sha256'), control, { key: null, compressionLevel: 1 });
+  bench.transfer = new TreeTransfer(session, 'sha256', await hasherFactory('sha256'), control, {
+    key: null,
+    compressionLevel: 1,
+  });
   try {
     await work(bench);
   } finally {
@@ -330,7 +333,10 @@ test('checksums are those of the content, for every algorithm and at every awkwa
         holding: () => {},
         allowed: (wanted: number) => wanted,
       };
-      const transfer = new TreeTransfer(bench.session, 'sha256', await hasherFactory(algorithm), control, { key: null, compressionLevel: 1 });
+      const transfer = new TreeTransfer(bench.session, 'sha256', await hasherFactory(algorithm), control, {
+        key: null,
+        compressionLevel: 1,
+      });
       for (const size of algorithm === 'sha256' ? sizes : sizes.slice(0, 4))
         writeFileSync(join(bench.master, String(size)), Buffer.alloc(size, `${size} `));
       const items = readdirSync(bench.master).map((name) => item(bench, name));

@@ -3,8 +3,16 @@
  * thousands of small runs, and what happens in them happens in a known order. Import it before the first run.
  */
 
-import { type Algorithm, hasherFactory } from '../../shared/hash.ts';
-import type { GroupKey } from '../../shared/keyring.ts';
+import {
+  type HasherFactory,
+  hasherFactory,
+  isKeyed,
+  keyedChecksum,
+  keyedFactory,
+  plainAlgorithm,
+  type Recorded,
+} from '../../shared/hash.ts';
+import { checksumKey, type GroupKey } from '../../shared/keyring.ts';
 import { ScrubTransfer } from '../../shared/scrub.ts';
 import { type TaskName, WorkerPool, type WorkerSession } from '../../shared/workers.ts';
 
@@ -19,12 +27,18 @@ function shareBuffers(): void {
 
 function wrapWorkers(): void {
   const pools = new WeakMap<WorkerPool, { transfer: ScrubTransfer; junk: ReadonlySet<string> }>();
+  const keys = new WeakMap<WorkerPool, GroupKey>();
+  const makerOf = async (algorithm: Recorded, owner: WorkerPool): Promise<HasherFactory> => {
+    const plain = await hasherFactory(plainAlgorithm(algorithm));
+    const keyed = (checksum: string): string => keyedChecksum(checksum, checksumKey(keys.get(owner) as GroupKey));
+    return isKeyed(algorithm) ? keyedFactory(plain, keyed) : plain;
+  };
   const copy = <T>(value: T): T => (value === undefined ? value : (JSON.parse(JSON.stringify(value)) as T));
   const carryOut = async (pool: WorkerPool, task: TaskName, given: unknown[]): Promise<unknown> => {
     const open = pools.get(pool);
     if (!open) throw new Error('the pool has no session yet');
     const args = copy(given);
-    if (task === 'hash') args[2] = await hasherFactory(args[2] as Algorithm);
+    if (task === 'hash') args[2] = await makerOf(args[2] as Recorded, pool);
     if (task === 'remove') args[1] = (name: string): boolean => open.junk.has(name) || name.startsWith('._');
     try {
       return copy((open.transfer[task] as Call).apply(open.transfer, args));
@@ -34,17 +48,13 @@ function wrapWorkers(): void {
   };
   const hasher = hasherFactory('sha256');
   const pool = WorkerPool.prototype as unknown as Record<string, unknown>;
-  const keys = new WeakMap<WorkerPool, GroupKey>();
   pool['setKey'] = function (this: WorkerPool, { key, keyId }: GroupKey) {
     keys.set(this, { key: Buffer.from(key), keyId: Buffer.from(keyId) });
   };
   const opening = new WeakMap<WorkerPool, Promise<void>>();
-  pool['open'] = function (
-    this: WorkerPool,
-    { transfer, algorithm, junk, compressionLevel = 1 }: WorkerSession,
-  ) {
+  pool['open'] = function (this: WorkerPool, { transfer, algorithm, junk, compressionLevel = 1 }: WorkerSession) {
     const begin = async (): Promise<void> => {
-      const newHasher = algorithm === 'sha256' ? await hasher : await hasherFactory(algorithm);
+      const newHasher = algorithm === 'sha256' ? await hasher : await makerOf(algorithm, this);
       const control = {
         stop: () => false,
         cancel: () => false,
