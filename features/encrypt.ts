@@ -1,7 +1,8 @@
 /**
  * Seals single files and opens them again: a password or a key file in, a file out that nobody reads or changes unnoticed
- * without it. Works on files and on streams (`-`), knows no groups and no drives. What is written takes its name only when
- * it is whole and on the medium; a file that cannot be opened to its end leaves nothing behind.
+ * without it. Works on files and on streams (`-`), knows no groups and no drives; the verbs for the key of a group are in
+ * `slots`. What is written takes its name only when it is whole and on the medium; a file that cannot be opened to its end
+ * leaves nothing behind.
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -33,6 +34,7 @@ import {
 } from '../shared/sealed.ts';
 import { askedSecret, type SecretFiles, secretInEnvironment, secretInFile } from '../shared/secrets.ts';
 import { openInput, standardInput, toStandardOutput } from '../shared/streams.ts';
+import { ringVerbs } from './slots.ts';
 
 export type { SealedHeader, Secret } from '../shared/sealed.ts';
 
@@ -301,7 +303,7 @@ const OUTPUT = { name: 'out', description: 'file, or - for stdout', complete: 'p
 
 export const command = defineCommand({
   name: 'encrypt',
-  summary: 'Seal single files, and open them again',
+  summary: 'Seal single files, and keep the key of a sealed group',
   verbs: {
     seal: {
       summary: 'seal a file with a password or a key file',
@@ -359,6 +361,7 @@ export const command = defineCommand({
         };
       },
     },
+    ...ringVerbs,
   },
 });
 

@@ -30,7 +30,7 @@ import {
   ROLES,
   type Role,
 } from '../shared/groups-file.ts';
-import { checkName, quote } from '../shared/named.ts';
+import { checkName, quote, shellWord } from '../shared/named.ts';
 import { flatten, type GroupOptions, optionChange, PRESETS, showValue, withDefaults } from '../shared/options.ts';
 import { displayPath } from '../shared/paths.ts';
 import { partsOf, readProjects } from '../shared/projects-file.ts';
@@ -496,6 +496,8 @@ export const command = defineCommand({
         const { group, changed, later } = await setGroupOptions(args['group'], assignments, options['preset'], ctx);
         const lines = Object.entries(changed).map(([key, value]) => `${key} = ${displayPath(showValue(value))}`);
         if (later.length > 0) lines.push(`Arrives with a later version: ${later.join(', ')}`);
+        if (changed['enable_encryption'] === true)
+          lines.push(`It needs a key ring, made once with: tandem encrypt init ${shellWord(group.name)}`);
         return {
           json: { id: group.id, name: group.name, options: group.options, changed, later },
           text: () => lines.join('\n'),
@@ -550,10 +552,6 @@ export const command = defineCommand({
     },
   },
 });
-
-function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${displayPath(text).replaceAll("'", "'\\''")}'`;
-}
 
 export const panel = definePanel<GroupRow>({
   title: 'Groups',

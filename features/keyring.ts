@@ -4,6 +4,7 @@
  * together by what they hold (see shared/keyring.ts); one that cannot be read, was altered or holds another key is said
  * and left as it is. Drives are locked before a ring is written there, and it takes its name only when it is whole.
  */
+import { randomBytes } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -28,15 +29,16 @@ import {
   wrapKey,
 } from '../shared/keyring.ts';
 import { DriveLock } from '../shared/lock.ts';
-import { quote } from '../shared/named.ts';
+import { quote, shellWord } from '../shared/named.ts';
 import { withDefaults } from '../shared/options.ts';
 import { displayPath } from '../shared/paths.ts';
 import { readRecoveryKey, recoveryLines } from '../shared/recovery-key.ts';
 import { type Drives, discardRing, findRings, type RingPlace, readPlace, writeRing } from '../shared/ring-files.ts';
 import { askedSecret, type GivenSecret, secretInEnvironment, secretInFile } from '../shared/secrets.ts';
 import { assertPresent, closeDriveRoot, type DriveRoot, openDriveRoot } from '../shared/store.ts';
-import { type DriveInfo, readSignature } from './detect.ts';
+import { type DriveInfo, listDrives, readSignature } from './detect.ts';
 import { connectPair, ensureSigned } from './groups.ts';
+import { matchPair } from './pairs.ts';
 
 export { checksumKey, type GroupKey, type Keyring, type Slot } from '../shared/keyring.ts';
 export { type Drives, findRings, type RingPlace } from '../shared/ring-files.ts';
@@ -44,17 +46,21 @@ export { type Drives, findRings, type RingPlace } from '../shared/ring-files.ts'
 /**
  * The group's key, unwrapped with what its options name (`encryption_key_file`, `encryption_password_file`), else
  * TANDEM_PASSWORD, else what the user types. Asked for once in a process; writes nothing.
+ * @param given opens the ring instead of all these; the bytes of a key file are wiped.
  * @throws TandemError `key` (exit 8): no ring, rings that hold different keys, a secret that opens none, or none given.
  */
-export async function groupKey(group: Group, drives: Drives, ctx: Context): Promise<GroupKey> {
+export async function groupKey(group: Group, drives: Drives, ctx: Context, given?: GivenSecret): Promise<GroupKey> {
   const places = findRings(group, drives, ctx);
   const rings = agreeing(group, places);
-  const remembered = known.get(ctx.db)?.get(`${group.id} ${rings[0].key_id}`);
+  const name = `${group.id} ${rings[0].key_id}`;
+  const remembered = given === undefined ? known.get(ctx.db)?.get(name) : undefined;
   if (remembered) return copyOf(remembered);
-  sayUnusable(group, places, ctx);
-  const { key } = unlocked(group, places, await secretFor(group, rings, ctx), ctx);
+  for (const place of places)
+    if (place.problem !== null) ctx.emit({ kind: 'warning', message: unusable(group, place, place.problem) });
+  const secrets = given === undefined ? await secretFor(group, rings, ctx) : candidates(given);
+  const key = unlocked(group, places, secrets, ctx);
   const keys = known.get(ctx.db) ?? new Map<string, GroupKey>();
-  known.set(ctx.db, keys.set(`${group.id} ${rings[0].key_id}`, copyOf(key)));
+  known.set(ctx.db, keys.set(name, copyOf(key)));
   return key;
 }
 
@@ -81,23 +87,29 @@ export interface MadeKeyring {
 
 /**
  * Makes the ring of a group, with a slot for the secret and one for a recovery key, on both drives and this computer.
+ * @param secret a function is asked when nothing else stands against it.
  * @throws TandemError `drive_missing` unless both drives are connected, `invalid` when there is a ring, `locked`.
  */
-export async function initKeyring(group: Group, secret: GivenSecret, ctx: Context, label = ''): Promise<MadeKeyring> {
+export async function initKeyring(
+  group: Group,
+  secret: GivenSecret | (() => GivenSecret | Promise<GivenSecret>),
+  ctx: Context,
+  label = '',
+): Promise<MadeKeyring> {
+  await withDrives(group, ctx, (drives) => {
+    const missing = ROLES.filter((role) => drives[role] === null);
+    if (missing.length > 0) throw notConnected(group, missing);
+    checkNone(group, findRings(group, drives, ctx));
+  });
+  const given = typeof secret === 'function' ? await secret() : secret;
   return onLockedDrives(group, 'both', ctx, (drives, prove) => {
     const places = findRings(group, drives, ctx);
-    const there = places.filter(({ text, problem }) => text !== undefined || problem !== null);
-    if (there.length > 0)
-      throw new TandemError(
-        'invalid',
-        `The group ${quote(group.name)} has a key ring already, on ${there.map(({ name }) => name).join(' and ')}.`,
-        { hint: 'Files may be sealed with its key. `tandem encrypt password` changes what opens it.' },
-      );
+    checkNone(group, places);
     const key = newGroupKey();
-    const paper = newGroupKey().key;
+    const paper = randomBytes(32);
     const created = isoTime(ctx.now());
     const slots = [
-      wrapKey(key, group.id, secret, { label, created }),
+      wrapKey(key, group.id, given, { label, created }),
       wrapKey(key, group.id, { kind: 'recovery', bytes: paper }, { label: '', created }),
     ];
     const about = { group_id: group.id, key_id: key.keyId.toString('hex'), modified: created };
@@ -109,29 +121,28 @@ export async function initKeyring(group: Group, secret: GivenSecret, ctx: Contex
   });
 }
 
-/** What a change makes of the slots; it may only add and leave out. */
+/** What a change makes of the slots: some left out, others made with `wrap`. */
 export type SlotChange = (slots: readonly Slot[], wrap: (secret: RingSecret, label: string) => Slot) => Slot[];
 
 /**
- * Changes what opens the ring, on this computer and the drives that are connected; no file is sealed anew.
- * @param given a secret that opens it now; else it is had as `groupKey` has it.
+ * Changes what opens the ring, on the drives that are connected and this computer; no file is sealed anew.
  * @returns the new ring, and sentences about copies that still are as they were.
- * @throws TandemError `key`, `drive_missing` when neither drive is connected, `invalid` for a ring without a slot or with too many.
+ * @throws TandemError `drive_missing` when neither drive is connected, `key` when no copy is intact, `invalid` for a ring
+ * without a slot or with too many, `locked`, `failed` when it could be written nowhere.
  */
 export async function changeKeyring(
   group: Group,
-  given: GivenSecret | undefined,
+  key: GroupKey,
   change: SlotChange,
   ctx: Context,
 ): Promise<{ ring: Keyring; problems: string[] }> {
-  return onLockedDrives(group, 'any', ctx, async (drives, prove) => {
+  return onLockedDrives(group, 'any', ctx, (drives, prove) => {
     const places = findRings(group, drives, ctx);
-    const secret = given === undefined ? await secretFor(group, agreeing(group, places), ctx) : candidates(given);
-    const { key } = unlocked(group, places, secret, ctx);
+    agreeing(group, places);
     const intact = intactRings(places, key);
     if (intact.length === 0)
       throw new TandemError('key', `No copy of the key ring of ${quote(group.name)} is as it was written.`, {
-        hint: 'It opens still; look at .tandem/keyring.json on both drives, and put a good copy back before you change it.',
+        hint: 'It opens still; put a good copy of .tandem/keyring.json back on a drive before you change it.',
       });
     const before = mergeRings(intact);
     const created = isoTime(ctx.now());
@@ -147,20 +158,23 @@ export async function changeKeyring(
       throw new TandemError('failed', problems[0] ?? 'The key ring could not be written.', {
         hint: 'What opened it opens it still; check that a drive is writable and not full.',
       });
-    key.key.fill(0);
     return { ring, problems };
   });
 }
 
-/** Opens the connected drives of a group for reading. */
+/** Opens the connected drives of a group; nothing is written. @throws TandemError `guard` for an impostor */
 export async function withDrives<T>(group: Group, ctx: Context, work: (drives: Drives) => T | Promise<T>): Promise<T> {
-  const pair = await connectPair(group, ctx);
+  const { problem, ...pair } = matchPair(group, await listDrives(ctx), ctx);
+  if (problem) throw problem;
   const drives: Drives = { master: null, backup: null };
   try {
-    for (const role of ROLES) drives[role] = opened(pair[role]);
+    for (const role of ROLES) {
+      const drive = pair[role];
+      if (drive) drives[role] = openDriveRoot(drive.mount_path, drive.label);
+    }
     return await work(drives);
   } finally {
-    for (const role of ROLES) if (drives[role]) closeDriveRoot(drives[role]);
+    closeAll(drives);
   }
 }
 
@@ -172,10 +186,6 @@ const ALTERED = 'it was altered by somebody who does not have its key';
 const known = new WeakMap<Context['db'], Map<string, GroupKey>>();
 
 const copyOf = ({ key, keyId }: GroupKey): GroupKey => ({ key: Buffer.from(key), keyId: Buffer.from(keyId) });
-
-function opened(drive: DriveInfo | null): DriveRoot | null {
-  return drive === null ? null : openDriveRoot(drive.mount_path, drive.label);
-}
 
 /** The rings that can be used, at least one; all of one key. */
 function agreeing(group: Group, places: readonly RingPlace[]): [Keyring, ...Keyring[]] {
@@ -197,17 +207,12 @@ function noRing(group: Group, places: readonly RingPlace[]): TandemError {
     });
   const away = places.length < 3 ? ' A drive that is not connected may carry it.' : '';
   return new TandemError('key', `The group ${quote(group.name)} has no key ring.${away}`, {
-    hint: `Make it with: tandem encrypt init ${displayPath(group.name)}`,
+    hint: `Make it with: tandem encrypt init ${shellWord(group.name)}`,
   });
 }
 
 function unusable(group: Group, { name }: RingPlace, why: string): string {
   return `The key ring of ${quote(group.name)} on ${name} cannot be used: ${why}. It was left as it is.`;
-}
-
-function sayUnusable(group: Group, places: readonly RingPlace[], ctx: Context): void {
-  for (const place of places)
-    if (place.problem !== null) ctx.emit({ kind: 'warning', message: unusable(group, place, place.problem) });
 }
 
 // --- opening ---
@@ -229,12 +234,7 @@ function candidates(given: GivenSecret): RingSecret[] {
  * Slots that a copy calls removed are tried last, and count only when that copy turns out to be forged.
  * @throws TandemError `key`, with the same words whatever is wrong.
  */
-function unlocked(
-  group: Group,
-  places: readonly RingPlace[],
-  secrets: readonly RingSecret[],
-  ctx: Context,
-): { key: GroupKey } {
+function unlocked(group: Group, places: readonly RingPlace[], secrets: readonly RingSecret[], ctx: Context): GroupKey {
   const rings = agreeing(group, places);
   const live = mergeRings(rings).slots;
   const salts = new Set(live.map(({ salt }) => salt));
@@ -251,7 +251,7 @@ function unlocked(
     for (const place of places)
       if (place.ring !== null && !intact.includes(place.ring))
         ctx.emit({ kind: 'warning', message: unusable(group, place, ALTERED) });
-    return { key };
+    return key;
   }
   wipe(secrets);
   throw wrongSecret(group, secrets);
@@ -364,6 +364,21 @@ function checkSlots(group: Group, slots: readonly Slot[], removed: readonly stri
     );
 }
 
+function checkNone(group: Group, places: readonly RingPlace[]): void {
+  const broken = places.find(({ problem }) => problem !== null);
+  if (broken)
+    throw new TandemError('invalid', unusable(group, broken, broken.problem ?? ''), {
+      hint: 'Files on the drives may be sealed with its key: keep it, and move it away before you make another one.',
+    });
+  const there = places.filter(({ ring }) => ring !== null);
+  if (there.length === 0) return;
+  throw new TandemError(
+    'invalid',
+    `The group ${quote(group.name)} has a key ring already, on ${there.map(({ name }) => name).join(' and ')}.`,
+    { hint: 'Files may be sealed with its key. `tandem encrypt password` changes what opens it.' },
+  );
+}
+
 /** All copies, or none: without the recovery key that is shown afterwards, half of them would be of no use. */
 function writeFirst(places: readonly RingPlace[], group: Group, text: string, prove: () => void, ctx: Context): void {
   const done: RingPlace[] = [];
@@ -419,8 +434,12 @@ async function onLockedDrives<T>(
     return await work(drives, prove);
   } finally {
     for (const lock of locks) lock.release();
-    for (const role of ROLES) if (drives[role]) closeDriveRoot(drives[role]);
+    closeAll(drives);
   }
+}
+
+function closeAll(drives: Drives): void {
+  for (const root of [drives.master, drives.backup]) if (root) closeDriveRoot(root);
 }
 
 async function lockOf(root: DriveRoot, { label, network }: DriveInfo, ctx: Context): Promise<DriveLock> {

@@ -114,11 +114,11 @@ export function unwrapKey(
   return null;
 }
 
-/** The ring with the signature of its key; slots and removals come into one order. */
+/** The ring with the signature of its key, its slots in the order in which they were made. */
 export function signRing(ring: Omit<Keyring, 'version' | 'mac'>, key: GroupKey): Keyring {
   const { group_id, key_id, modified } = ring;
-  const slots = [...ring.slots].sort((a, b) => order(a.created, b.created) || order(a.salt, b.salt));
-  const whole = { version: 1, group_id, key_id, modified, slots, removed: [...ring.removed].sort() } as const;
+  const sorted = { slots: inOrder(ring.slots), removed: [...ring.removed].sort() };
+  const whole = { version: 1, group_id, key_id, modified, ...sorted } as const;
   return { ...whole, mac: signature(whole, key).toString('hex') };
 }
 
@@ -136,7 +136,7 @@ export function mergeRings(rings: readonly Keyring[]): Pick<Keyring, 'modified' 
   const slots = new Map(rings.flatMap((ring) => ring.slots.map((slot) => [slot.salt, slot])));
   for (const salt of removed) slots.delete(salt);
   const modified = rings.map((ring) => ring.modified).sort(order);
-  return { modified: modified.at(-1) ?? '', slots: [...slots.values()], removed: [...removed] };
+  return { modified: modified.at(-1) ?? '', slots: inOrder([...slots.values()]), removed: [...removed].sort() };
 }
 
 /** @throws Error in words that end the sentence "the key ring cannot be used: …". */
@@ -175,6 +175,12 @@ const KINDS = { password: 1, key_file: 2, recovery: 3 } as const;
 
 /** Of plain text that every computer sorts alike. */
 const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+function inOrder(slots: readonly Slot[]): Slot[] {
+  return [...slots].sort(
+    (a, b) => order(a.created, b.created) || KINDS[a.kind] - KINDS[b.kind] || order(a.salt, b.salt),
+  );
+}
 
 function keyIdOf(key: Uint8Array): Buffer {
   return Buffer.from(hkdfSync('sha256', key, new Uint8Array(0), 'tandem key id v1', 16));

@@ -69,3 +69,8 @@ export function checkName(name: string, others: readonly Named[], what: string, 
       hint: 'Names that differ only by case count as equal; choose another.',
     });
 }
+
+/** A name as a shell takes it, for commands that a user may copy. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${displayPath(text).replaceAll("'", "'\\''")}'`;
+}

@@ -16,8 +16,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   pairs: ['detect'],
   handover: ['detect', 'pairs'],
   groups: ['detect', 'handover', 'pairs'],
-  encrypt: ['groups', 'keyring'],
-  keyring: ['detect', 'groups'],
+  encrypt: ['groups', 'keyring', 'slots'],
+  keyring: ['detect', 'groups', 'pairs'],
+  slots: ['groups', 'keyring'],
   catalog: ['detect', 'groups', 'pairs'],
   targets: ['catalog', 'groups'],
   enrol: ['catalog', 'detect', 'groups', 'pairs', 'targets'],
@@ -144,6 +145,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
 /** Steps of other features, and what `groups` stands on: without a command of their own. */
 const WITHOUT_COMMAND = [
   'keyring',
+  'slots',
   'steering',
   'catalog',
   'orphans',
