@@ -13,13 +13,27 @@ import { ALGORITHMS, type Algorithm, type Hasher, type HasherFactory } from './h
  * Hashers that work aside; undefined where there is no second core to work on.
  * @param near takes the checksums of what is wholly in memory, for which no thread is started.
  */
-export function asideFactory(algorithm: Algorithm, near: HasherFactory): HasherFactory | undefined {
+export function asideFactory(algorithm: Algorithm, near: HasherFactory): AsideFactory | undefined {
   if (availableParallelism() < 2) return undefined;
-  const start = (): Hasher => {
+  const start = (): AsideHasher => {
     if (helper === undefined || helper.ended) helper = new Aside();
     return helper.hasher(algorithm);
   };
   return Object.assign(start, { once: near.once });
+}
+
+export interface AsideHasher extends Hasher {
+  fork(): AsideHasher;
+  /**
+   * A piece of the ring to read a file into: given to `update` from there, in whole or in part, it is not copied. What was
+   * read may be sealed and written afterwards, until the next piece is asked for; it may not be changed, and no more than
+   * a few calls of any hasher of this thread may come between.
+   */
+  lend(): Buffer;
+}
+
+export interface AsideFactory extends HasherFactory {
+  (): AsideHasher;
 }
 
 export interface AsideOptions {
@@ -34,11 +48,12 @@ export class Aside {
   private readonly shared = new SharedArrayBuffer(LAYOUT.slotsAt + LAYOUT.slots * LAYOUT.slotBytes);
   private readonly words = new Int32Array(this.shared, 0, LAYOUT.words);
   private readonly orders = new Int32Array(this.shared, LAYOUT.ordersAt, LAYOUT.slots * LAYOUT.order);
-  private readonly bytes = new Uint8Array(this.shared, LAYOUT.slotsAt);
   private readonly patience: number;
   private given = 0;
   private lastId = 0;
   private lost: string | undefined;
+  /** The slot that was lent last, as the number of an order. */
+  private lent = -1;
 
   constructor({ entry = new URL('../shared/aside-worker.mjs', import.meta.url), patience = 30 }: AsideOptions = {}) {
     this.patience = patience;
@@ -54,20 +69,33 @@ export class Aside {
     return this.lost !== undefined || Atomics.load(this.words, LAYOUT.failed) === 1;
   }
 
-  hasher(algorithm: Algorithm): Hasher {
+  hasher(algorithm: Algorithm): AsideHasher {
     const id = this.newId();
     this.order('begin', id, LAYOUT.algorithms.indexOf(algorithm));
-    return new AsideHasher(this, id);
+    return new RingHasher(this, id);
   }
 
   /** @internal For the hashers of this file. */
   update(id: number, bytes: Uint8Array): void {
+    if (bytes.buffer === this.shared && bytes.byteOffset === this.slot().byteOffset) {
+      this.order('update', id, bytes.length);
+      return;
+    }
+    // Another order has come between, or there are two hashers: what was lent is not written over.
+    if (this.given === this.lent) this.order('drop', 0);
     for (let at = 0; at < bytes.length; at += LAYOUT.slotBytes) {
       const part = bytes.subarray(at, at + LAYOUT.slotBytes);
       this.free();
-      this.bytes.set(part, (this.given % LAYOUT.slots) * LAYOUT.slotBytes);
+      this.slot().set(part);
       this.order('update', id, part.length);
     }
+  }
+
+  /** @internal */
+  lend(): Buffer {
+    this.free();
+    this.lent = this.given;
+    return this.slot();
   }
 
   /** @internal */
@@ -87,6 +115,12 @@ export class Aside {
   /** @internal For one that nobody will ask any more. */
   drop(id: number): void {
     if (!this.ended) this.order('drop', id);
+  }
+
+  /** Of the next order. */
+  private slot(): Buffer {
+    const at = LAYOUT.slotsAt + (this.given % LAYOUT.slots) * LAYOUT.slotBytes;
+    return Buffer.from(this.shared, at, LAYOUT.slotBytes);
   }
 
   private newId(): number {
@@ -167,7 +201,7 @@ const LAYOUT = {
   algorithms: ALGORITHMS,
 };
 
-class AsideHasher implements Hasher {
+class RingHasher implements AsideHasher {
   private readonly aside: Aside;
   private readonly id: number;
 
@@ -186,8 +220,12 @@ class AsideHasher implements Hasher {
     return this.aside.digest(this.id);
   }
 
-  fork(): Hasher {
-    return new AsideHasher(this.aside, this.aside.fork(this.id));
+  fork(): AsideHasher {
+    return new RingHasher(this.aside, this.aside.fork(this.id));
+  }
+
+  lend(): Buffer {
+    return this.aside.lend();
   }
 }
 

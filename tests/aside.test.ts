@@ -10,7 +10,14 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Aside, type AsideOptions, asideFactory } from '../shared/aside.ts';
-import { ALGORITHMS, type Algorithm, type Hasher, hasherFactory, pairedFactory } from '../shared/hash.ts';
+import {
+  ALGORITHMS,
+  type Algorithm,
+  type Hasher,
+  type HasherFactory,
+  hasherFactory,
+  pairedFactory,
+} from '../shared/hash.ts';
 import { REPOSITORY } from './helpers/cli.ts';
 import './helpers/property.ts';
 
@@ -19,7 +26,7 @@ const test = suite('aside');
 /** An end of the process would end a helper that hangs as well; a test that hangs is a failure all the same. */
 const AT_MOST = 10_000;
 
-const near = new Map<Algorithm, Awaited<ReturnType<typeof hasherFactory>>>();
+const near = new Map<Algorithm, HasherFactory>();
 test.before(async () => {
   for (const algorithm of ALGORITHMS) near.set(algorithm, await hasherFactory(algorithm));
 });
@@ -73,17 +80,45 @@ test('what was given may be overwritten at once: it was copied', () => {
   assert.is(there.digest(), here.digest());
 });
 
+test('a lent piece is hashed where it lies, and stays as it is while it is sealed and written', () => {
+  const aside = new Aside();
+  const noise = randomBytes(2_000_000);
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.nat(1024 * 1024), fc.constantFrom('plain', 'fork', 'other', 'late'))),
+      (pieces) => {
+        const [here, there] = [near.get('xxh128')?.() as Hasher, aside.hasher('xxh128')];
+        const [hereOther, thereOther] = [near.get('sha256')?.() as Hasher, aside.hasher('sha256')];
+        for (const [length, between] of pieces) {
+          const expected = noise.subarray(length % 77, (length % 77) + length);
+          const piece = there.lend().subarray(0, length);
+          expected.copy(piece);
+          if (between === 'fork') assert.is(there.fork().digest(), here.fork().digest());
+          if (between === 'late') thereOther.update(noise);
+          there.update(piece);
+          if (between === 'other') thereOther.update(piece);
+          assert.ok(piece.equals(expected));
+          here.update(expected);
+          if (between === 'late') hereOther.update(noise);
+          if (between === 'other') hereOther.update(expected);
+        }
+        assert.is(there.digest(), here.digest());
+        assert.is(thereOther.digest(), hereOther.digest());
+      },
+    ),
+    { numRuns: 30 },
+  );
+});
+
 test('the factory serves where hashers of this thread did, paired ones as well', () => {
-  const [sha, xxh] = (['sha256', 'xxh128'] as const).map((algorithm) => {
+  const both = (algorithm: Algorithm): { own: HasherFactory; aside: HasherFactory } => {
     const own = near.get(algorithm);
     assert.ok(own);
     const aside = asideFactory(algorithm, own);
     assert.ok(aside, 'two cores');
     return { own, aside };
-  }) as [
-    { own: Awaited<ReturnType<typeof hasherFactory>>; aside: Awaited<ReturnType<typeof hasherFactory>> },
-    { own: Awaited<ReturnType<typeof hasherFactory>>; aside: Awaited<ReturnType<typeof hasherFactory>> },
-  ];
+  };
+  const [sha, xxh] = [both('sha256'), both('xxh128')];
   const bytes = randomBytes(3_000_000);
   const hasher = pairedFactory(sha.aside, xxh.aside)();
   hasher.update(bytes);
