@@ -23,14 +23,18 @@ import { TandemError } from '../shared/errors.ts';
 import { defineCommand, type Output, runIfMain, type Values } from '../shared/feature.ts';
 import { formatBytes } from '../shared/format.ts';
 import { displayPath } from '../shared/paths.ts';
+import { LANES_FROM, throughLanes } from '../shared/seal-lanes.ts';
 import {
+  type ChunkKeys,
   HEADER_BYTES,
   Opener,
+  openingKeys,
   plainSize,
   readHeader,
   type SealedHeader,
   Sealer,
   type Secret,
+  sealingKeys,
 } from '../shared/sealed.ts';
 import { askedSecret, type SecretFiles, secretInEnvironment, secretInFile } from '../shared/secrets.ts';
 import { openInput, standardInput, toStandardOutput } from '../shared/streams.ts';
@@ -55,9 +59,10 @@ const SUFFIX = '.encrypted';
  * @throws TandemError `not_found`, `failed`, `cancelled`; nothing is left under the name of the output then.
  */
 export async function sealFile(input: string, output: string, secret: Secret, ctx: Context): Promise<SealResult> {
-  const sealer = new Sealer(secret);
   const target = new Target(input, output);
   try {
+    if (await target.inLanes('seal', () => sealingKeys(secret), ctx)) return target.finish();
+    const sealer = new Sealer(secret);
     await target.write([sealer.header]);
     for await (const piece of piecesOf(input, ctx)) {
       target.read += piece.length;
@@ -84,7 +89,14 @@ export async function openFile(
   const target = new Target(input, output);
   let head = Buffer.alloc(0);
   let opener: Opener | undefined;
+  const keysFor = async (fd: number): Promise<ChunkKeys> => {
+    const start = Buffer.alloc(HEADER_BYTES);
+    readSync(fd, start, 0, HEADER_BYTES, 0);
+    const secret = await secretFor(readHeader(start));
+    return openingKeys(start, () => secret);
+  };
   try {
+    if (await target.inLanes('open', keysFor, ctx)) return target.finish();
     for await (const piece of piecesOf(input, ctx)) {
       target.read += piece.length;
       if (opener !== undefined) {
@@ -156,6 +168,26 @@ class Target {
     else writeAll(this.fd, pieces);
   }
 
+  /** True: all that was to be written was, by several threads; only of large files. */
+  async inLanes(
+    way: 'seal' | 'open',
+    keysFor: (input: number) => ChunkKeys | Promise<ChunkKeys>,
+    ctx: Context,
+  ): Promise<boolean> {
+    if (this.fd === undefined || !isLarge(this.input)) return false;
+    const input = openInput(this.input);
+    try {
+      const keys = await keysFor(input);
+      if (way === 'seal') writeAll(this.fd, [keys.header]);
+      const { read, written } = await throughLanes({ way, input, output: this.fd }, keys, ctx.signal);
+      this.read = read;
+      this.written = written;
+      return true;
+    } finally {
+      closeSync(input);
+    }
+  }
+
   /** Flush, then the name, then the folder: whoever sees the name sees all of it. */
   finish(): SealResult {
     const { fd, input, output } = this;
@@ -180,6 +212,11 @@ class Target {
     this.fd = undefined;
     rmSync(this.partial, { force: true });
   }
+}
+
+function isLarge(input: string): boolean {
+  const stat = input === STREAM ? undefined : statSync(input, { throwIfNoEntry: false });
+  return stat?.isFile() === true && stat.size >= LANES_FROM;
 }
 
 function flushFolder(path: string): void {

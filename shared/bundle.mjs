@@ -15,7 +15,7 @@ import { threadId } from 'node:worker_threads';
 const DIGITS = 64;
 
 /**
- * @param {'main' | 'worker'} name of the bundle
+ * @param {'main' | 'worker' | 'lane'} name of the bundle
  * @param {string} use has a cache of its own, because another use runs other functions
  * @returns {() => void} remembers the functions that have run until then, unless they were remembered already
  */

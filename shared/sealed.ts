@@ -33,6 +33,8 @@ export const LEAST_KEY_FILE = 32;
 const MAGIC = 'TNDMENC1';
 export const ITERATIONS = 600_000;
 const CHUNK = 262_144;
+const PREFIX_AT = 30;
+const PREFIX_BYTES = 7;
 const LAST_COUNTER = 0xffff_ffff;
 
 export interface SealOptions {
@@ -42,46 +44,100 @@ export interface SealOptions {
   chunkSize?: number;
 }
 
+/** What seals or opens the chunks of one file, in any order and in any thread. The key is the caller's to wipe. */
+export interface ChunkKeys {
+  key: Uint8Array;
+  /** All of it is bound into every chunk. */
+  header: Buffer;
+}
+
+/** Of a new file. */
+export function sealingKeys(
+  secret: Secret,
+  { iterations = ITERATIONS, chunkSize = CHUNK }: SealOptions = {},
+): ChunkKeys {
+  const salt = randomBytes(16);
+  const rounds = secret.kind === 'password' ? iterations : 0;
+  const { key, commitment } = keysOf(secret, salt, rounds);
+  const header = Buffer.alloc(HEADER_BYTES);
+  header.write(MAGIC, 0, 'latin1');
+  header[8] = secret.kind === 'group_key' ? 2 : 1;
+  header[9] = KDF[secret.kind];
+  header.writeUInt32BE(rounds, 10);
+  salt.copy(header, 14);
+  header.set(randomBytes(PREFIX_BYTES), PREFIX_AT);
+  header.writeUInt32BE(chunkSize, 37);
+  if (secret.kind === 'group_key') header.set(secret.keyId, 41);
+  commitment.copy(header, 57);
+  readHeader(header);
+  return { key, header };
+}
+
+/** Of a file that begins so. @throws TandemError `key` for a secret that does not fit. */
+export function openingKeys(head: Uint8Array, secretFor: (header: SealedHeader) => Secret): ChunkKeys {
+  const header = Buffer.from(head.subarray(0, HEADER_BYTES));
+  const secret = secretFor(readHeader(header));
+  const { key, commitment } = keysOf(secret, header.subarray(14, 30), header.readUInt32BE(10));
+  if (!timingSafeEqual(commitment, header.subarray(57, 89))) {
+    key.fill(0);
+    throw new TandemError('key', 'The password or key does not open this file, or its header was changed.', {
+      hint: 'Check the password or the key file; `tandem encrypt inspect` says what kind of key it was sealed with.',
+    });
+  }
+  return { key, header };
+}
+
+/** The sealed chunk in pieces. Each counter may be used once for content, or its key is broken. */
+export function sealChunk({ key, header }: ChunkKeys, counter: number, last: boolean, plain: Uint8Array): Buffer[] {
+  const cipher = createCipheriv('aes-256-gcm', key, nonceOf(header, counter, last));
+  cipher.setAAD(header);
+  const out = inPieces(cipher, plain);
+  cipher.final();
+  out.push(cipher.getAuthTag());
+  return out;
+}
+
+/** The content in pieces, once its tag was checked. @throws TandemError `failed` for a chunk that is damaged or another one. */
+export function openChunk({ key, header }: ChunkKeys, counter: number, last: boolean, sealed: Uint8Array): Buffer[] {
+  const end = sealed.length - TAG_BYTES;
+  const nonce = nonceOf(header, counter, last);
+  const cipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES });
+  cipher.setAAD(header);
+  cipher.setAuthTag(sealed.subarray(end));
+  const out = inPieces(cipher, sealed.subarray(0, end));
+  try {
+    cipher.final();
+  } catch {
+    for (const piece of out) piece.fill(0);
+    throw damaged(`its part ${counter + 1} is not as it was sealed`);
+  }
+  return out;
+}
+
 /** Seals one file: `header`, then what `update` and `final` return, in order. */
 export class Sealer {
   readonly header: Buffer;
-  private readonly key: Buffer;
+  private readonly keys: ChunkKeys;
   private readonly size: number;
-  private readonly prefix: Buffer;
   private readonly pending: Buffer;
   private filled = 0;
   private counter = 0;
 
-  constructor(secret: Secret, { iterations = ITERATIONS, chunkSize = CHUNK }: SealOptions = {}) {
-    const salt = randomBytes(16);
-    this.prefix = randomBytes(7);
-    this.size = chunkSize;
-    const rounds = secret.kind === 'password' ? iterations : 0;
-    const { key, commitment } = keysOf(secret, salt, rounds);
-    this.key = key;
-    const header = Buffer.alloc(HEADER_BYTES);
-    header.write(MAGIC, 0, 'latin1');
-    header[8] = secret.kind === 'group_key' ? 2 : 1;
-    header[9] = KDF[secret.kind];
-    header.writeUInt32BE(rounds, 10);
-    salt.copy(header, 14);
-    this.prefix.copy(header, 30);
-    header.writeUInt32BE(chunkSize, 37);
-    if (secret.kind === 'group_key') header.set(secret.keyId, 41);
-    commitment.copy(header, 57);
-    this.header = header;
-    this.pending = Buffer.allocUnsafe(chunkSize);
-    readHeader(header);
+  constructor(secret: Secret, options: SealOptions = {}) {
+    this.keys = sealingKeys(secret, options);
+    this.header = this.keys.header;
+    this.size = options.chunkSize ?? CHUNK;
+    this.pending = Buffer.allocUnsafe(this.size);
   }
 
   /** A full chunk is sealed only when more follows: the last one is marked. */
   update(plain: Uint8Array): Buffer[] {
     const out: Buffer[] = [];
     for (let at = 0; at < plain.length; ) {
-      if (this.filled === this.size) out.push(...this.seal(false));
+      if (this.filled === this.size) out.push(...this.sealPending(false));
       // What more follows after needs no copy.
       if (this.filled === 0 && plain.length - at > this.size) {
-        out.push(...this.sealPart(plain.subarray(at, at + this.size), false));
+        out.push(...this.seal(plain.subarray(at, at + this.size), false));
         at += this.size;
         continue;
       }
@@ -95,25 +151,22 @@ export class Sealer {
 
   /** The last chunk; wipes the key and what is left of the content. */
   final(): Buffer[] {
-    const out = this.seal(true);
-    this.key.fill(0);
+    const out = this.sealPending(true);
+    this.keys.key.fill(0);
     this.pending.fill(0);
     return out;
   }
 
-  private seal(last: boolean): Buffer[] {
-    const sealed = this.sealPart(this.pending.subarray(0, this.filled), last);
+  private sealPending(last: boolean): Buffer[] {
+    const sealed = this.seal(this.pending.subarray(0, this.filled), last);
     this.filled = 0;
     return sealed;
   }
 
-  private sealPart(plain: Uint8Array, last: boolean): Buffer[] {
-    const cipher = createCipheriv('aes-256-gcm', this.key, nonceOf(this.prefix, this.counter, last));
-    cipher.setAAD(this.header);
-    const body = cipher.update(plain);
-    cipher.final();
-    this.counter = nextCounter(this.counter, last);
-    return [body, cipher.getAuthTag()];
+  private seal(plain: Uint8Array, last: boolean): Buffer[] {
+    const sealed = sealChunk(this.keys, this.counter, last, plain);
+    this.counter += 1;
+    return sealed;
   }
 }
 
@@ -124,8 +177,7 @@ export class Sealer {
 export class Opener {
   private readonly secret: (header: SealedHeader) => Secret;
   private head: Buffer = Buffer.alloc(0);
-  private key: Buffer | undefined;
-  private prefix: Buffer = Buffer.alloc(0);
+  private keys: ChunkKeys | undefined;
   private pending: Buffer = Buffer.alloc(0);
   private filled = 0;
   private counter = 0;
@@ -137,18 +189,19 @@ export class Opener {
 
   update(bytes: Uint8Array): Buffer[] {
     let rest = bytes;
-    if (this.key === undefined) {
+    if (this.keys === undefined) {
       const missing = HEADER_BYTES - this.head.length;
       this.head = Buffer.concat([this.head, rest.subarray(0, missing)]);
       rest = rest.subarray(missing);
       if (this.head.length < HEADER_BYTES) return [];
-      this.begin();
+      this.keys = openingKeys(this.head, this.secret);
+      this.pending = Buffer.allocUnsafe(readHeader(this.head).chunk_size + TAG_BYTES);
     }
     const out: Buffer[] = [];
     for (let at = 0; at < rest.length; ) {
-      if (this.filled === this.pending.length) out.push(this.open(false));
+      if (this.filled === this.pending.length) out.push(...this.openPending(this.keys, false));
       if (this.filled === 0 && rest.length - at > this.pending.length) {
-        out.push(this.openPart(rest.subarray(at, at + this.pending.length), false));
+        out.push(...this.open(this.keys, rest.subarray(at, at + this.pending.length), false));
         at += this.pending.length;
         continue;
       }
@@ -161,52 +214,26 @@ export class Opener {
   }
 
   final(): Buffer[] {
-    if (this.key === undefined) {
+    if (this.keys === undefined) {
       readHeader(this.head);
       throw damaged('it ends within its header');
     }
     if (this.filled < TAG_BYTES) throw damaged('its end is missing');
-    const last = this.open(true);
+    const last = this.openPending(this.keys, true);
     if (last.length === 0 && this.counter > 1) throw damaged('its last part is empty');
-    this.key.fill(0);
-    return last.length === 0 ? [] : [last];
+    this.keys.key.fill(0);
+    return last;
   }
 
-  private begin(): void {
-    const header = readHeader(this.head);
-    const secret = this.secret(header);
-    const { key, commitment } = keysOf(secret, this.head.subarray(14, 30), this.head.readUInt32BE(10));
-    if (!timingSafeEqual(commitment, this.head.subarray(57, 89))) {
-      key.fill(0);
-      throw new TandemError('key', 'The password or key does not open this file, or its header was changed.', {
-        hint: 'Check the password or the key file; `tandem encrypt inspect` says what kind of key it was sealed with.',
-      });
-    }
-    this.key = key;
-    this.prefix = this.head.subarray(30, 37);
-    this.pending = Buffer.allocUnsafe(header.chunk_size + TAG_BYTES);
-  }
-
-  private open(last: boolean): Buffer {
-    const plain = this.openPart(this.pending.subarray(0, this.filled), last);
+  private openPending(keys: ChunkKeys, last: boolean): Buffer[] {
+    const plain = this.open(keys, this.pending.subarray(0, this.filled), last);
     this.filled = 0;
     return plain;
   }
 
-  private openPart(sealed: Uint8Array, last: boolean): Buffer {
-    const end = sealed.length - TAG_BYTES;
-    const nonce = nonceOf(this.prefix, this.counter, last);
-    const cipher = createDecipheriv('aes-256-gcm', this.key as Buffer, nonce, { authTagLength: TAG_BYTES });
-    cipher.setAAD(this.head);
-    cipher.setAuthTag(sealed.subarray(end));
-    const plain = cipher.update(sealed.subarray(0, end));
-    try {
-      cipher.final();
-    } catch {
-      plain.fill(0);
-      throw damaged(`its part ${this.counter + 1} is not as it was sealed`);
-    }
-    this.counter = nextCounter(this.counter, last);
+  private open(keys: ChunkKeys, sealed: Uint8Array, last: boolean): Buffer[] {
+    const plain = openChunk(keys, this.counter, last, sealed);
+    this.counter += 1;
     return plain;
   }
 }
@@ -235,8 +262,7 @@ export function plainSize(sealed: number, { chunk_size }: SealedHeader): number 
   const body = sealed - HEADER_BYTES;
   const chunks = Math.max(1, Math.ceil(body / (chunk_size + TAG_BYTES)));
   const size = body - chunks * TAG_BYTES;
-  if (size < 0 || (size === 0 && chunks > 1) || size <= (chunks - 1) * chunk_size - 1)
-    throw damaged('its end is missing');
+  if (size < 0 || (chunks > 1 && size <= (chunks - 1) * chunk_size)) throw damaged('its end is missing');
   return size;
 }
 
@@ -263,17 +289,22 @@ function keysOf(secret: Secret, salt: Uint8Array, iterations: number): { key: Bu
   return keys;
 }
 
-function nonceOf(prefix: Uint8Array, counter: number, last: boolean): Buffer {
+function nonceOf(header: Uint8Array, counter: number, last: boolean): Buffer {
+  if (counter > LAST_COUNTER) throw damaged('it has more parts than can be counted');
   const nonce = Buffer.alloc(12);
-  nonce.set(prefix, 0);
+  nonce.set(header.subarray(PREFIX_AT, PREFIX_AT + PREFIX_BYTES), 0);
   nonce.writeUInt32BE(counter, 7);
   nonce[11] = last ? 1 : 0;
   return nonce;
 }
 
-function nextCounter(counter: number, last: boolean): number {
-  if (counter === LAST_COUNTER && !last) throw damaged('it has more parts than can be counted');
-  return counter + 1;
+/** Results of this size stay in the processor's cache, and memory for them is at hand without asking the system. */
+const AT_ONCE = 65_536;
+
+function inPieces(cipher: { update(bytes: Uint8Array): Buffer }, bytes: Uint8Array): Buffer[] {
+  const out: Buffer[] = [];
+  for (let at = 0; at < bytes.length; at += AT_ONCE) out.push(cipher.update(bytes.subarray(at, at + AT_ONCE)));
+  return out;
 }
 
 function notSealed(why: string): TandemError {

@@ -2,14 +2,23 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createCipheriv, createDecipheriv, hkdfSync, pbkdf2Sync, randomBytes } from 'node:crypto';
 import {
+  appendFileSync,
   chmodSync,
+  closeSync,
   existsSync,
+  fstatSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
+  readSync,
   rmSync,
+  statfsSync,
+  statSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,7 +28,18 @@ import * as assert from 'uvu/assert';
 import { openFile, type SealedHeader, type Secret, sealFile } from '../features/encrypt.ts';
 import { createContext } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
-import { HEADER_BYTES, Opener, plainSize, readHeader, Sealer, TAG_BYTES } from '../shared/sealed.ts';
+import { LANES_FROM, throughLanes } from '../shared/seal-lanes.ts';
+import {
+  HEADER_BYTES,
+  Opener,
+  openingKeys,
+  plainSize,
+  readHeader,
+  Sealer,
+  sealChunk,
+  sealingKeys,
+  TAG_BYTES,
+} from '../shared/sealed.ts';
 import { REPOSITORY, run } from './helpers/cli.ts';
 import { skipped } from './helpers/drives.ts';
 import { refusal } from './helpers/pair.ts';
@@ -294,6 +314,189 @@ test('streams: from a pipe to a pipe, much larger than memory may be', () =>
     assert.equal([code, out], [0, expected]);
   }));
 
+test('a last part that is empty behind others is none, for the length as for the decoder', () => {
+  const keys = sealingKeys(KEY, FAST);
+  const forged = Buffer.concat([
+    keys.header,
+    ...sealChunk(keys, 0, false, Buffer.alloc(4096)),
+    ...sealChunk(keys, 1, true, Buffer.alloc(0)),
+  ]);
+  assert.match(refused(forged).message, /its last part is empty/);
+  assert.throws(() => plainSize(forged.length, readHeader(forged)), /its end is missing/);
+});
+
+/** Both ways of one file through this many threads; `meanwhile` happens between two ranges of this one. */
+async function inLanes(
+  way: 'seal' | 'open',
+  files: { input: string; output: string; lanes: number; chunkSize?: number },
+  { signal = new AbortController().signal, meanwhile = (): void => {} } = {},
+): Promise<void> {
+  const input = openSync(files.input, 'r');
+  const output = openSync(files.output, 'w+');
+  try {
+    const keys =
+      way === 'seal'
+        ? sealingKeys(KEY, { chunkSize: files.chunkSize ?? 4096 })
+        : openingKeys(readFileSync(files.input).subarray(0, HEADER_BYTES), () => KEY);
+    if (way === 'seal') writeSync(output, keys.header, 0, HEADER_BYTES, 0);
+    setImmediate(meanwhile);
+    const { read, written } = await throughLanes({ way, input, output }, keys, signal, files.lanes);
+    assert.equal([read, written], [fstatSync(input).size, fstatSync(output).size]);
+    assert.ok(keys.key.every((byte) => byte === 0));
+  } finally {
+    closeSync(input);
+    closeSync(output);
+  }
+}
+
+test('large files: through any number of threads it is the same format, and any damage is refused', () =>
+  inFolder(async (folder) => {
+    const [plain, vault, out] = ['plain', 'vault', 'out'].map((name) => join(folder, name)) as [string, string, string];
+    const near = fc.integer({ min: -1, max: 1 });
+    const length = fc
+      .tuple(fc.integer({ min: 0, max: 5 }), fc.constantFrom(4096, 1024 * 1024), near)
+      .map(([count, unit, off]) => Math.max(0, count * unit + off));
+    const damage = fc.constantFrom('flip', 'cut', 'append', 'swap');
+    await fc.assert(
+      fc.asyncProperty(
+        length,
+        fc.constantFrom(4096, 65_536, 4 * 1024 * 1024),
+        fc.integer({ min: 1, max: 3 }),
+        damage,
+        fc.nat(),
+        async (bytes, chunkSize, lanes, how, where) => {
+          const content = randomBytes(bytes);
+          writeFileSync(plain, content);
+          await inLanes('seal', { input: plain, output: vault, lanes, chunkSize });
+          const whole = readFileSync(vault);
+          assert.ok(opened(whole, KEY).equals(content), 'the decoder of streams opens it');
+          writeFileSync(vault, sealed(content, KEY, [], { ...FAST, chunkSize }));
+          await inLanes('open', { input: vault, output: out, lanes });
+          assert.ok(readFileSync(out).equals(content), 'it opens what streams are sealed to');
+          let bad: Buffer = Buffer.from(whole);
+          const part = chunkSize + TAG_BYTES;
+          if (how === 'cut') bad = bad.subarray(0, HEADER_BYTES + (where % (bad.length - HEADER_BYTES)));
+          else if (how === 'append') bad = Buffer.concat([bad, randomBytes(1 + (where % 5000))]);
+          else if (how === 'swap' && bytes > 2 * chunkSize) {
+            whole.copy(bad, HEADER_BYTES, HEADER_BYTES + part, HEADER_BYTES + 2 * part);
+            whole.copy(bad, HEADER_BYTES + part, HEADER_BYTES, HEADER_BYTES + part);
+          } else {
+            const at = HEADER_BYTES + (where % (bad.length - HEADER_BYTES));
+            bad[at] = (bad[at] ?? 0) ^ 1;
+          }
+          writeFileSync(vault, bad);
+          const error = await refusal(inLanes('open', { input: vault, output: out, lanes }));
+          assert.equal([error.code, /damaged/.test(error.message), error.hint !== undefined], ['failed', true, true]);
+        },
+      ),
+      { numRuns: 8 },
+    );
+  }));
+
+test('large files: damaged, with another key or cancelled, they leave nothing behind', () =>
+  inFolder(async (folder) => {
+    const ctx = createContext({ configDir: folder, dataDir: folder });
+    const [plain, vault, out] = ['plain', 'vault', 'out'].map((name) => join(folder, name)) as [string, string, string];
+    const content = randomBytes(LANES_FROM + 12_345);
+    writeFileSync(plain, content);
+    const { bytes_in, bytes_out } = await sealFile(plain, vault, KEY, ctx);
+    assert.equal([bytes_in, bytes_out], [content.length, statSync(vault).size]);
+    await openFile(vault, out, () => KEY, ctx);
+    assert.ok(readFileSync(out).equals(content));
+    rmSync(out);
+    const wrong: Secret = { kind: 'key_file', bytes: Buffer.alloc(40, 8) };
+    assert.is((await refusal(openFile(vault, out, () => wrong, ctx))).code, 'key');
+    for (const path of [plain, vault]) {
+      const stop = new AbortController();
+      const stopped = createContext({ configDir: folder, dataDir: folder, signal: stop.signal });
+      const running = path === plain ? sealFile(path, out, KEY, stopped) : openFile(path, out, () => KEY, stopped);
+      setImmediate(() => stop.abort());
+      assert.is((await refusal(running)).code, 'cancelled');
+    }
+    const fd = openSync(vault, 'r+');
+    const byte = Buffer.alloc(1);
+    readSync(fd, byte, 0, 1, 60_000_000);
+    byte[0] = (byte[0] ?? 0) ^ 1;
+    writeSync(fd, byte, 0, 1, 60_000_000);
+    closeSync(fd);
+    assert.match((await refusal(openFile(vault, out, () => KEY, ctx))).message, /its part 229 is not as it was sealed/);
+    assert.equal(readdirSync(folder).sort(), ['plain', 'vault']);
+  }));
+
+test('large files: one that changes while it is sealed, a cancellation and a full drive are errors of their own', () =>
+  inFolder(async (folder) => {
+    const [plain, vault] = [join(folder, 'plain'), join(folder, 'vault')];
+    const length = 30 * 1024 * 1024;
+    const changes: [string, () => void][] = [
+      ['shorter', () => truncateSync(plain, length - 1)],
+      ['longer', () => appendFileSync(plain, 'x')],
+      ['other bytes', () => utimesSync(plain, 5, 5)],
+    ];
+    for (const [what, meanwhile] of changes)
+      for (const lanes of [1, 2]) {
+        writeFileSync(plain, Buffer.alloc(length));
+        const error = await refusal(inLanes('seal', { input: plain, output: vault, lanes }, { meanwhile }));
+        assert.match(error.message, /was changed while it was being read/, what);
+      }
+    writeFileSync(plain, Buffer.alloc(length));
+    const stop = new AbortController();
+    const cancelled = inLanes(
+      'seal',
+      { input: plain, output: vault, lanes: 3 },
+      { signal: stop.signal, meanwhile: () => stop.abort() },
+    );
+    assert.is((await refusal(cancelled)).code, 'cancelled');
+    if (existsSync('/dev/full')) {
+      const [input, output] = [openSync(plain, 'r'), openSync('/dev/full', 'w')];
+      for (const lanes of [1, 3])
+        try {
+          await throughLanes({ way: 'seal', input, output }, sealingKeys(KEY), stop.signal, lanes);
+          assert.unreachable('it was written');
+        } catch (error) {
+          assert.ok(['ENOSPC', 'ESPIPE', 'cancelled'].includes((error as { code: string }).code), String(error));
+        }
+      closeSync(input);
+      closeSync(output);
+    }
+  }));
+
+/** Where there is room for a few GiB, in memory rather than on a drive. */
+function roomy(bytes: number): string {
+  const memory = existsSync('/dev/shm') ? statfsSync('/dev/shm') : undefined;
+  return memory !== undefined && memory.bavail * memory.bsize > bytes ? '/dev/shm' : tmpdir();
+}
+
+test('a file of 4 GiB is sealed and opened in less than 250 MB of memory', async () => {
+  const GIB = 1024 ** 3;
+  const folder = mkdtempSync(join(roomy(12 * GIB), 'tandem-encrypt-'));
+  try {
+    const at = (name: string): string => join(folder, name);
+    const key = secretFile(folder, 'key', randomBytes(64));
+    closeSync(openSync(at('a'), 'w'));
+    truncateSync(at('a'), 4 * GIB);
+    const tandem = join(REPOSITORY, 'tui', 'tandem.mjs');
+    const peak = at('peak.mjs');
+    const says = 'writeSync(2, "peak " + process.resourceUsage().maxRSS)';
+    writeFileSync(peak, `import { writeSync } from 'node:fs'; process.on('exit', () => ${says});`);
+    const encrypt = (...words: string[]): { status: number | null; stderr: string } =>
+      spawnSync(process.execPath, ['--import', peak, tandem, 'encrypt', ...words, '--key-file', key], {
+        encoding: 'utf8',
+      });
+    for (const words of [
+      ['seal', at('a'), at('b')],
+      ['open', at('b'), at('c')],
+    ]) {
+      const { status, stderr } = encrypt(...words);
+      assert.is(status, 0, stderr);
+      const peaks = [...stderr.matchAll(/peak (\d+)/g)].map(([, kilobytes]) => Number(kilobytes) / 1000);
+      assert.ok(peaks.length > 0 && Math.max(...peaks) < 250, stderr);
+    }
+    assert.is(statSync(at('c')).size, 4 * GIB);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 const python = spawnSync('python3', ['-c', 'import cryptography'], { encoding: 'utf8' });
 if (python.status === 0) {
   test('a decoder in another language, written from the description alone, opens what tandem sealed', () =>
@@ -304,7 +507,7 @@ if (python.status === 0) {
         ['key_file', KEY, secretFile(folder, 'key', Buffer.alloc(40, 7))],
       ];
       for (const [kind, secret, file] of secrets)
-        for (const length of [0, 1, 262_144, 262_145, 1_000_000]) {
+        for (const length of [0, 1, 262_144, 262_145, 1_000_000, LANES_FROM + 1]) {
           const [plain, vault, out] = ['plain', 'vault', 'out'].map((name) => join(folder, name)) as [
             string,
             string,

@@ -39,7 +39,11 @@ const noteInputs = {
 
 const result = await build({
   absWorkingDir: root,
-  entryPoints: { main: join(root, 'tui', 'main.ts'), worker: join(root, 'shared', 'worker-entry.ts') },
+  entryPoints: {
+    main: join(root, 'tui', 'main.ts'),
+    worker: join(root, 'shared', 'worker-entry.ts'),
+    lane: join(root, 'shared', 'lane-entry.ts'),
+  },
   outdir: dist,
   bundle: true,
   format: 'cjs',
