@@ -172,7 +172,8 @@ class Undo {
     this.ctx = ctx;
     this.seq = seq;
     this.view = plan.side === 'backup' ? run.pair : reversedPair(run.pair);
-    this.pool = workersOf(this.view, run.operation, syncOptions(run.pair.group, {}));
+    // It records no content, so no key is needed for what is sealed.
+    this.pool = workersOf(this.view, run.operation, { ...syncOptions(run.pair.group, {}), enable_encryption: false });
     const names = { operationId: run.operationId, operation: run.operation, target: run.pair.group.name };
     this.control = new RunControl(names, this.pool, () => this.counts(), ctx);
   }
