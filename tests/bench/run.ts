@@ -377,7 +377,54 @@ async function throttled(): Promise<void> {
   console.log(`\n200 MB at 10 MB/s: ${rates.map((rate) => rate.toFixed(2)).join(', ')} MB/s (promised: 9.5 to 10.5)`);
 }
 
+/** The codec of stored files, in one process that takes turns: sources of this repository as text, and noise. */
+function compression(): Promise<void> {
+  const script = join(home, 'compress.mts');
+  writeFileSync(
+    script,
+    `import { randomBytes } from 'node:crypto';\nimport { readdirSync, readFileSync } from 'node:fs';
+import { Compressor } from '${repo}/shared/compressed.ts';
+const names = ['shared', 'features', 'tests', 'docs'].flatMap((folder) =>
+  readdirSync('${repo}/' + folder).filter((name) => /\\.(ts|md)$/.test(name)).map((name) => '${repo}/' + folder + '/' + name));
+const text = Buffer.concat(names.map((name) => readFileSync(name)));
+const noise = randomBytes(text.length);
+const copied = Buffer.alloc(text.length);
+const pack = (kind, level, plain, name) => () => {
+  const compressor = new Compressor(kind, level, { size: plain.length, mtime: 0n }, name);
+  const parts = [...compressor.update(plain), ...compressor.final()];
+  return parts.reduce((sum, { length }) => sum + length, 0);
+};
+const all = [
+  ['gzip -1 of text', pack('gzip', 1, text, 'a')],
+  ['LZ4 -1 of text', pack('lz4', 1, text, 'a')],
+  ['LZ4 -9 of text', pack('lz4', 9, text, 'a')],
+  ['gzip of noise', pack('gzip', 1, noise, 'a')],
+  ['LZ4 of noise', pack('lz4', 1, noise, 'a')],
+  ['LZ4 of a .mov', pack('lz4', 1, noise, 'a.mov')],
+  ['a copy in memory', () => noise.copy(copied)],
+].map(([name, work]) => ({ name, work, bytes: work(), times: [] }));
+for (let round = 0; round < ${4 * ROUNDS}; round += 1) for (const part of all) {
+  const began = performance.now();
+  part.work();
+  part.times.push(performance.now() - began);
+}
+for (const part of all) part.time = part.times.sort((a, b) => a - b)[Math.floor(part.times.length / 2)];
+for (const { name, time, bytes } of all)
+  console.log('  ' + name.padEnd(20) + (text.length / time / 1000).toFixed(0).padStart(6) + ' MB/s' + (bytes / text.length).toFixed(3).padStart(8));
+console.log('  LZ4 -1 to gzip -1: ' + (all[0].time / all[1].time).toFixed(2) + ' times as fast (promised: at least 2)');
+`,
+  );
+  const { stdout, stderr, status } = spawnSync(join(repo, 'node_modules', '.bin', 'tsx'), [script], {
+    env,
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(stderr);
+  console.log(`\nCompression, medians, and what is left of the size:\n${stdout.trimEnd()}`);
+  return Promise.resolve();
+}
+
 const all: Record<string, () => Promise<void>> = {
+  compress: compression,
   throttle: throttled,
   projects: thousandProjects,
   undo,
