@@ -196,7 +196,8 @@ function carry(conflict: Action, source: string | null, target: string | null, f
   const size = new Entry(source, path).size;
   if (entry === 'd' && target?.startsWith('d ')) return [];
   const kind = target !== null ? 'update' : entry === 'd' ? 'mkdir' : 'copy';
-  const facts = { master: source, backup: target, ...storedAs(conflict) };
+  const shared = to.names !== null && conflict.backup_shared ? { backup_shared: true as const } : {};
+  const facts = { master: source, backup: target, ...storedAs(conflict), ...shared };
   actions.push({ kind, path, entry, size: entry === 'f' ? size : 0, reason: 'chosen', ...facts });
   if (entry === 'd') actions.push(...contents(path, from));
   return actions;

@@ -32,8 +32,10 @@ export function hold(actions: readonly Action[], waiting: readonly OpenConflict[
       action.entry === 'd' && (action.kind === 'meta' || (action.kind === 'mkdir' && needed.has(action.path)));
     const harmless = HARMLESS.includes(action.kind) || folder;
     if (!held || harmless) return action;
-    const { path, entry, size, master, backup } = action;
-    return { kind: 'conflict', path, entry, size, master, backup, reason: held.reason, conflict_type: 'undone' };
+    const { path, entry, size, master, backup, stored, backup_shared } = action;
+    const more = { ...(stored === undefined ? {} : { stored }), ...(backup_shared ? { backup_shared } : {}) };
+    const facts = { master, backup, ...more };
+    return { kind: 'conflict', path, entry, size, ...facts, reason: held.reason, conflict_type: 'undone' };
   });
 }
 

@@ -3,9 +3,8 @@
  * `clip.mov.lz4.encrypted`. The suffixes alone tell the form, so names are never ambiguous: a file that is only sealed, and
  * whose own name ends as a compressed one does, is put into a container as well. Pure.
  */
+import type { Compression } from './compressed.ts';
 import { baseName, parentOf } from './paths.ts';
-
-export type Compression = 'gzip' | 'lz4';
 
 /** What a stored name has behind the file's own name. */
 export type Suffix = '' | '.gz' | '.lz4' | '.encrypted' | '.gz.encrypted' | '.lz4.encrypted';
