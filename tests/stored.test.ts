@@ -200,11 +200,13 @@ test('a stored file that was changed or damaged is a conflict when the Master ch
     bytes[500] = (bytes[500] ?? 0) ^ 1;
     writeFileSync(place, bytes);
     utimesSync(place, before.atime, before.mtime);
-    const found = await verifyFiles('Archive', { repair: true }, pair.ctx);
+    const found = await verifyFiles('Archive', {}, pair.ctx);
     assert.equal(
       found.findings.map(({ path, side, kind }) => `${path} ${side} ${kind}`),
-      ['notes.txt backup rot', 'same-notes.txt backup rot'],
+      ['notes.txt backup edited'],
     );
+    assert.is((await pair.sync()).conflicts_detected, 1);
+    assert.is((await resolveConflicts('Archive', { 'notes.txt': 'keep_master' }, pair.ctx)).status, 'completed');
     assert.equal((await verifyFiles('Archive', {}, pair.ctx)).findings, []);
   });
 });
