@@ -271,7 +271,6 @@ function decideNew(subject: Subject, rules: Rules, evidence: Evidence): Decided 
     if (m.target !== b.target) return conflict(subject, 'modified_both', 'the link points elsewhere on each side');
     return act(subject, metadataEqual(m, b, rules) ? 'adopt' : 'meta', 'equal on both sides');
   }
-  // What a stored file holds, only its content tells.
   if (b.stored === '' && m.size !== b.size) return unequalContent(subject, m, b, rules);
   if (rules.trustMtime && !rules.compareContents && timesEqual(m.mtime, b.mtime, rules))
     return act(subject, 'adopt', 'equal size and time (--trust-mtime)');

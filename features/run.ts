@@ -22,6 +22,7 @@ import { listBrought } from './brought.ts';
 import type { Group } from './groups.ts';
 import { acknowledgeForced, filterText } from './guards.ts';
 import { completeOperation, ensurePair, findPair, type OperationStart, startOperation } from './history.ts';
+import { spreadKeyring } from './keyring.ts';
 import { type DriveSide, type Ended, pruneAfterRun, repairManifests, writeManifests } from './manifests.ts';
 import type { Plan } from './plan.ts';
 import type { Action } from './reconcile.ts';
@@ -315,6 +316,7 @@ async function journal(
       await writeManifests(ended, changes, ctx);
     }
     await pruneAfterRun(ended, changes, ctx);
+    if (journey) bringKeyring(pair, locks, ctx);
     const { cancelled, files_failed } = statistics;
     const settled = !cancelled && files_failed === 0 && target.subpath === '';
     const changed = actions.some(({ kind }) => kind !== 'conflict' && kind !== 'skip');
@@ -336,6 +338,19 @@ async function journal(
   } finally {
     watched.end();
   }
+}
+
+/** A drive that is new, or was away when a password changed, gets what the others have. */
+function bringKeyring(pair: OpenPair, locks: readonly DriveLock[], ctx: Context): void {
+  const { key } = pair.secret;
+  if (key === null) return;
+  const prove = (): void => {
+    assertIdentity(pair);
+    for (const lock of locks) lock.confirm();
+  };
+  const master = pair.masterDrive.read_only ? null : pair.master;
+  for (const message of spreadKeyring(pair.group, key, { master, backup: pair.backup }, prove, ctx))
+    ctx.emit({ kind: 'warning', message });
 }
 
 async function carryOut(

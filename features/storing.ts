@@ -4,13 +4,14 @@
  */
 import { closeSync, copyFileSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { boundsBelow } from '../shared/baseline.ts';
+import { boundsBelow, findPair } from '../shared/baseline.ts';
 import { decoderFor } from '../shared/codec.ts';
 import { availableCompression } from '../shared/compressed.ts';
 import type { Context } from '../shared/context.ts';
+import { TandemError } from '../shared/errors.ts';
 import { PLAIN, type Storing, type Suffix, suffixOf } from '../shared/stored.ts';
 import { groupKey } from './keyring.ts';
-import type { OpenPair, SyncOptions } from './session.ts';
+import { type OpenPair, type SyncOptions, syncOptions } from './session.ts';
 
 /** @param pairId null: these drives were never synced with each other. */
 export async function storingOf(pairId: number | null, options: SyncOptions, ctx: Context): Promise<Storing> {
@@ -55,6 +56,20 @@ export async function allStoredWell(pairId: number, subpath: string, storing: St
     AND (relative_path = ?2 OR (relative_path > ?3 AND relative_path < ?4))
     AND NOT (${fits(storing.wanted)} OR ${fits(storing.asked)}) LIMIT 1`;
   return (await db?.get(sql, [pairId, subpath, ...boundsBelow(subpath)])) === undefined;
+}
+
+/**
+ * For a plan that was made earlier: it is carried out only where files are stored as it says.
+ * @throws TandemError `invalid` where the group's options say otherwise now; `key`.
+ */
+export async function requireForm(planned: SyncOptions, pair: OpenPair, ctx: Context): Promise<void> {
+  const [then, now] = [formsOf(planned), formsOf(syncOptions(pair.group, {}))];
+  if (then.asked !== now.asked)
+    throw new TandemError('invalid', 'The plan was made for a Backup whose files are stored in another form.', {
+      hint: 'Make a new plan with `tandem sync plan`.',
+    });
+  const pairId = await findPair(pair.masterUuid, pair.backupUuid, ctx);
+  if ((await storingOf(pairId, planned, ctx)).sealed) await haveKey(pair, ctx);
 }
 
 /** A plain copy of a file of the Backup on this computer, whatever its form. @throws TandemError for one that cannot be opened. */

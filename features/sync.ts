@@ -37,6 +37,7 @@ import { planProblem } from './saved.ts';
 import { openPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
 import { settleByPolicy } from './settle.ts';
 import { megabytesOf, steeringVerbs } from './steering.ts';
+import { requireForm } from './storing.ts';
 import { type Target, targetName, targetOf, targetsOf } from './targets.ts';
 import { lookAhead } from './travel.ts';
 
@@ -82,6 +83,7 @@ export async function applySavedPlan(
         guard: 'careful',
         hint: 'Make a new plan with `tandem sync plan`; --force careful runs this one.',
       });
+    await requireForm(plan.options, pair, ctx);
     assertGuards(plan, ctx);
     const left = skip.map((path) => relPath(path));
     return [{ plan: withoutPaths(plan, left), strict: true }];
