@@ -37,7 +37,8 @@ export function encoderFor(suffix: Suffix, settings: CodecSettings, { name, size
   const steps: Codec[] = [];
   if (compression !== null) steps.push(new Compressor(compression, settings.compressionLevel, { size, mtime }, name));
   if (sealed) {
-    const sealer = new Sealer({ kind: 'group_key', ...needed(settings.key) });
+    // What a container adds to content that does not shrink is less than this.
+    const sealer = new Sealer({ kind: 'group_key', ...needed(settings.key) }, {}, Math.ceil(size + size / 64) + 512);
     steps.push(withHeader(sealer));
   }
   return chained(steps);

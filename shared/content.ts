@@ -34,6 +34,8 @@ export interface Copied {
 
 const CHUNK = 4 * 1024 * 1024;
 const SMALL = 1024 * 1024;
+/** Smaller files are hashed before another thread has begun. */
+const LARGE = 64 * 1024 * 1024;
 const ZEROS = Buffer.alloc(64 * 1024);
 
 export class Content {
@@ -80,7 +82,8 @@ export class Content {
    * @returns the checksum and the length of the content, and the length of what was written.
    */
   encode(source: number, target: number, size: number, encoder: Codec): Copied | null {
-    const hasher = this.newHasher();
+    // Sealing and compressing go on while another thread takes the checksum.
+    const hasher = (size >= LARGE ? (this.newHasher.large ?? this.newHasher) : this.newHasher)();
     let bytes = 0;
     let written = 0;
     const write = (pieces: readonly Uint8Array[]): boolean => {

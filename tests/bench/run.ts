@@ -380,6 +380,48 @@ async function throttled(): Promise<void> {
   console.log(`\n200 MB at 10 MB/s: ${rates.map((rate) => rate.toFixed(2)).join(', ')} MB/s (promised: 9.5 to 10.5)`);
 }
 
+/** Sealed backups of the same tree: against the plain run, and against those whose whole business it is. */
+async function sealedSync(): Promise<void> {
+  const secret = join(home, 'password');
+  writeFileSync(secret, 'a password of the bench', { mode: 0o600 });
+  const sealed =
+    (...options: string[]) =>
+    (): void => {
+      freshPair();
+      run('groups', 'set', 'Bench', 'enable_encryption=true', `encryption_password_file=${secret}`, ...options);
+      run('encrypt', 'init', 'Bench', '--password-file', secret);
+    };
+  const sync = [tandem, 'sync', 'run', 'Bench'];
+  const runners: Runner[] = [
+    { name: 'tandem, sealed', before: sealed(), command: sync },
+    { name: 'tandem, plain', before: freshPair, command: sync },
+  ];
+  if (has('restic')) {
+    const [restic, store] = [['restic', '-q', '-r', peers, '--password-file', secret], () => reset(peers)];
+    const init = (): void => {
+      store();
+      spawnSync('restic', [...restic.slice(1), 'init'], { env });
+    };
+    runners.push({ name: 'restic backup', before: init, command: [...restic, 'backup', '-e', '.tandem', master] });
+  }
+  if (has('rclone')) {
+    const config = join(home, 'rclone.conf');
+    const obscured = spawnSync('rclone', ['obscure', 'a password'], { encoding: 'utf8' }).stdout.trim();
+    writeFileSync(config, `[vault]\ntype = crypt\nremote = ${peers}\npassword = ${obscured}\n`);
+    const copy = ['rclone', 'copy', '--config', config, '--exclude', '.tandem/**', master, 'vault:'];
+    runners.push({ name: 'rclone copy to a crypt remote', before: () => reset(peers), command: copy });
+  }
+  for (const [title, count, size, bound] of [
+    ['20,000 files of 8 KiB', 20_000, 8192, 1.6],
+    ['40 files of 25 MB', 40, 25_000_000, undefined],
+  ] as const) {
+    reset(master);
+    buildTree(master, count, size);
+    await compare(`First sealed sync: ${title}`, runners, bound);
+  }
+  reset(peers, backup, master);
+}
+
 /** The codec of stored files, in one process that takes turns: sources of this repository as text, and noise. */
 function compression(): Promise<void> {
   const script = join(home, 'compress.mts');
@@ -548,6 +590,7 @@ function sealingWithChecksum(plain: string, vault: string): void {
 const all: Record<string, () => Promise<void>> = {
   compress: compression,
   seal: sealing,
+  sealed: sealedSync,
   throttle: throttled,
   projects: thousandProjects,
   undo,
