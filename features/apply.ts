@@ -286,7 +286,10 @@ class Run {
       const item = this.stageItem(action);
       const first = item.linkTo ?? '';
       const known = this.linked.get(first) ?? (await readBaseline(this.task.pairId, first, this.ctx))[0];
-      if (known?.path === first) {
+      if (action.kind === 'convert' && known && recordedSuffix(known) === (action.stored ?? '')) {
+        // They are one file still.
+        await this.record.note([this.fail(action.path, 'stays as it is stored, as its other name does', action.size)]);
+      } else if (known?.path === first) {
         this.linked.set(first, known);
         const sides = this.record.sides(known);
         const linked = this.place.link(item, { path: action.path, first: known });
@@ -304,7 +307,7 @@ class Run {
       kind: action.entry,
       size: action.size,
       linkTo: action.link_to ?? null,
-      masterFacts: this.task.strict ? action.master : null,
+      masterFacts: this.task.strict || action.kind === 'convert' ? action.master : null,
       ...this.place.of(action),
     };
   }

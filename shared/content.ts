@@ -4,6 +4,7 @@
  */
 import { closeSync, constants, ftruncateSync, readSync, writeSync } from 'node:fs';
 import type { Codec } from './codec.ts';
+import type { Digester } from './digests.ts';
 import { errnoOf } from './errors.ts';
 import type { Hasher, HasherFactory } from './hash.ts';
 import type { LargeCopy } from './resume.ts';
@@ -30,6 +31,8 @@ export interface Copied {
   bytes: number;
   /** Bytes that were written, where they are not the content itself. */
   written?: number;
+  /** Another checksum that was asked for. */
+  other?: string;
 }
 
 const CHUNK = 4 * 1024 * 1024;
@@ -79,16 +82,24 @@ export class Content {
 
   /**
    * Writes the stored form of a file. Null when the run was stopped in the middle.
+   * @param how `plain`: what is written is the content itself, and zeros become holes; `also` takes another checksum of it.
    * @returns the checksum and the length of the content, and the length of what was written.
    */
-  encode(source: number, target: number, size: number, encoder: Codec): Copied | null {
+  encode(
+    source: number,
+    target: number,
+    size: number,
+    encoder: Codec,
+    how: { plain: boolean; also: Digester | undefined },
+  ): Copied | null {
     // Sealing and compressing go on while another thread takes the checksum.
+    const { plain, also } = how;
     const hasher = (size >= LARGE ? (this.newHasher.large ?? this.newHasher) : this.newHasher)();
     let bytes = 0;
     let written = 0;
     const write = (pieces: readonly Uint8Array[]): boolean => {
       for (const piece of pieces) {
-        if (!this.writeGently(target, piece, written)) return false;
+        if (!this.writeGently(target, piece, written, plain)) return false;
         written += piece.length;
       }
       return true;
@@ -102,13 +113,15 @@ export class Content {
       if (bytes > size) break;
       const content = this.buffer.subarray(0, read);
       hasher.update(content);
+      also?.update(content);
       if (!write(encoder.update(content))) return null;
       this.control.moved(read);
     }
     // Not what it was when it was opened: nothing of it is kept.
     if (bytes !== size) return { checksum: '', bytes, written };
     if (!write(encoder.final())) return null;
-    return { checksum: this.ended(hasher), bytes, written };
+    if (plain) ftruncateSync(target, written);
+    return { checksum: this.ended(hasher), bytes, written, ...(also ? { other: also.digest() } : {}) };
   }
 
   /** Writes the content of a stored file; what holds nothing but zeros becomes a hole. Null when the run was stopped. */

@@ -17,6 +17,7 @@ import {
 } from './hash.ts';
 import { checksumKey, type GroupKey } from './keyring.ts';
 import { ScrubTransfer } from './scrub.ts';
+import type { StageItem } from './tasks.ts';
 import { TokenBucket } from './throttle.ts';
 import {
   BUCKET_AT,
@@ -140,6 +141,10 @@ async function withFunctions(
 ): Promise<unknown[]> {
   if (task === 'remove') return [args[0], isJunk];
   if (task === 'hash') return [args[0], args[1], await makerOf(args[2] as Recorded, mhl)];
+  if (task === 'stage') {
+    const expected = (args[0] as StageItem[]).flatMap(({ expect }) => expect?.algorithm ?? []);
+    return expected.length === 0 ? args : [args[0], undefined, await hashersFor(expected, keyChecksum)];
+  }
   if (task === 'scrub') return [args[0], args[1], args[2], await hashersFor(args[3] as Digest[], keyChecksum)];
   return args;
 }

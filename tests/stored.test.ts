@@ -167,6 +167,39 @@ test('from any form to any other: every file is converted once, and each state b
   });
 });
 
+test('what rotted on the Master is not converted: the good copy stays', async () => {
+  await withStored({}, async (pair) => {
+    await pair.sync();
+    const [row] = (await pair.rows()).filter(({ path }) => path === 'notes.txt');
+    const db = await pair.ctx.db();
+    // The record is of other content: as if the Master's had changed without a trace.
+    await db.run("UPDATE file_sync_history SET checksum = ? WHERE relative_path IN ('notes.txt', 'same-notes.txt')", [
+      'ab'.repeat(32),
+    ]);
+    await setForm(pair, { enable_encryption: true });
+    const run = await pair.sync();
+    assert.equal(
+      run.problems.map(({ message }) => message),
+      [
+        'Master: the content is not what was recorded; its copy stays as it is',
+        'stays as it is stored, as its other name does',
+      ],
+    );
+    assert.ok(existsSync(join(pair.backup, 'notes.txt')) && !existsSync(join(pair.backup, 'notes.txt.encrypted')));
+    assert.is((await pair.rows()).find(({ path }) => path === 'notes.txt')?.backup_facts, row?.backup_facts);
+  });
+});
+
+test('a record without a checksum is proved before its file is converted', async () => {
+  await withStored({}, async (pair) => {
+    await pair.sync();
+    await (await pair.ctx.db()).run("UPDATE file_sync_history SET checksum = '', checksum_algorithm = ''", []);
+    await setForm(pair, { enable_compression: true });
+    assert.equal([(await pair.sync()).files_copied, (await pair.sync()).files_copied], [0, 9]);
+    assert.equal((await verifyFiles('Archive', {}, pair.ctx)).findings, []);
+  });
+});
+
 test('a plain file on a sealed Backup is a problem, never content', async () => {
   await withStored({ enable_encryption: true }, async (pair) => {
     await pair.sync();
