@@ -54,22 +54,12 @@ export class Content {
   /** Null when the run was stopped in the middle. */
   copy(source: number, target: number, size: number, sparse: boolean): Copied | null {
     if (size <= SMALL && !sparse) {
-      let bytes = 0;
-      for (;;) {
-        const wanted = size + 1 - bytes;
-        const read = readSync(source, this.buffer, bytes, wanted, -1);
-        bytes += read;
-        // A short read that comes to the expected size is the end; a longer file than expected shows as a longer read.
-        if (read === 0 || bytes === size || bytes > size) break;
-      }
-      const content = this.buffer.subarray(0, bytes);
+      const content = this.readSmall(source, size);
+      const bytes = content.length;
       for (let left = bytes; left > 0; ) left -= this.control.allowed(left);
       writeFully(target, content);
       this.control.moved(bytes);
-      if (!this.newHasher.single) return { checksum: this.newHasher.once(content), bytes };
-      const hasher = this.newHasher();
-      hasher.update(content);
-      return { checksum: this.ended(hasher), bytes };
+      return { checksum: this.sumOf(content), bytes };
     }
     const hasher = this.newHasher();
     const bytes = sparse
@@ -92,8 +82,9 @@ export class Content {
     encoder: Codec,
     how: { plain: boolean; also: Digester | undefined },
   ): Copied | null {
-    // Sealing and compressing go on while another thread takes the checksum.
     const { plain, also } = how;
+    if (size <= SMALL) return this.encodeSmall(source, target, size, encoder, how);
+    // Sealing and compressing go on while another thread takes the checksum.
     const hasher = (size >= LARGE ? (this.newHasher.large ?? this.newHasher) : this.newHasher)();
     let bytes = 0;
     let written = 0;
@@ -122,6 +113,44 @@ export class Content {
     if (!write(encoder.final())) return null;
     if (plain) ftruncateSync(target, written);
     return { checksum: this.ended(hasher), bytes, written, ...(also ? { other: also.digest() } : {}) };
+  }
+
+  /** One read and one write: system calls are most of what a small file costs. */
+  private encodeSmall(
+    source: number,
+    target: number,
+    size: number,
+    encoder: Codec,
+    { plain, also }: { plain: boolean; also: Digester | undefined },
+  ): Copied | null {
+    const content = this.readSmall(source, size);
+    const bytes = content.length;
+    if (bytes !== size) return { checksum: '', bytes };
+    const whole = Buffer.concat([...encoder.update(content), ...encoder.final()]);
+    if (!this.writeGently(target, whole, 0, plain)) return null;
+    if (plain) ftruncateSync(target, bytes);
+    this.control.moved(bytes);
+    also?.update(content);
+    const other = also ? { other: also.digest() } : {};
+    return { checksum: this.sumOf(content), bytes, written: whole.length, ...other };
+  }
+
+  /** Up to one byte more than expected, into the buffer. */
+  private readSmall(source: number, size: number): Buffer {
+    let bytes = 0;
+    for (;;) {
+      const read = readSync(source, this.buffer, bytes, size + 1 - bytes, -1);
+      bytes += read;
+      // A short read that comes to the expected size is the end; a longer file than expected shows as a longer read.
+      if (read === 0 || bytes === size || bytes > size) return this.buffer.subarray(0, bytes);
+    }
+  }
+
+  private sumOf(content: Buffer): string {
+    if (!this.newHasher.single) return this.newHasher.once(content);
+    const hasher = this.newHasher();
+    hasher.update(content);
+    return this.ended(hasher);
   }
 
   /** Writes the content of a stored file; what holds nothing but zeros becomes a hole. Null when the run was stopped. */

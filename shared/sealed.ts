@@ -64,7 +64,7 @@ export function sealingKeys(
   secret: Secret,
   { iterations = ITERATIONS, chunkSize = CHUNK }: SealOptions = {},
 ): ChunkKeys {
-  const salt = randomBytes(16);
+  const salt = randomPart(16);
   const rounds = secret.kind === 'password' ? iterations : 0;
   const { key, commitment } = keysOf(secret, salt, rounds);
   const header = Buffer.alloc(HEADER_BYTES);
@@ -73,7 +73,7 @@ export function sealingKeys(
   header[9] = KDF[secret.kind];
   header.writeUInt32BE(rounds, 10);
   salt.copy(header, 14);
-  header.set(randomBytes(PREFIX_BYTES), PREFIX_AT);
+  header.set(randomPart(PREFIX_BYTES), PREFIX_AT);
   header.writeUInt32BE(chunkSize, 37);
   if (secret.kind === 'group_key') header.set(secret.keyId, 41);
   commitment.copy(header, 57);
@@ -307,6 +307,16 @@ function keysOf(secret: Secret, salt: Uint8Array, iterations: number): { key: Bu
   if (secret.kind !== 'group_key') ikm.fill(0);
   secretKey.fill(0);
   return keys;
+}
+
+let random = Buffer.alloc(0);
+
+/** Random bytes, drawn by the page: one call for many files. Each is given once. */
+function randomPart(bytes: number): Buffer {
+  if (random.length < bytes) random = randomBytes(4096);
+  const part = random.subarray(0, bytes);
+  random = random.subarray(bytes);
+  return part;
 }
 
 function hmac(key: Uint8Array, bytes: Uint8Array): Buffer {
