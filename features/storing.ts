@@ -9,7 +9,10 @@ import { decoderFor } from '../shared/codec.ts';
 import { availableCompression } from '../shared/compressed.ts';
 import type { Context } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
+import { displayPath } from '../shared/paths.ts';
 import { PLAIN, type Storing, type Suffix, suffixOf } from '../shared/stored.ts';
+import { statAt } from '../shared/syscalls.ts';
+import { TRASH } from '../shared/trash.ts';
 import { groupKey } from './keyring.ts';
 import { type OpenPair, type SyncOptions, syncOptions } from './session.ts';
 
@@ -18,6 +21,8 @@ export async function storingOf(pairId: number | null, options: SyncOptions, ctx
   const forms = formsOf(options);
   const kept = pairId === null ? { stored: false, sealed: false } : await storedForms(pairId, ctx);
   if (forms.wanted === '' && !kept.stored) return PLAIN;
+  const { note } = availableCompression(options.compression_type, options.compression_level);
+  if (forms.wanted !== forms.asked && note !== undefined) ctx.emit({ kind: 'note', message: note });
   return { ...forms, active: true, sealed: options.enable_encryption || kept.sealed };
 }
 
@@ -116,4 +121,13 @@ export async function storedForms(pairId: number, ctx: Context): Promise<{ store
   const sql = `SELECT ${one('')} AS stored, ${one("AND stored_name GLOB '*.encrypted'")} AS sealed`;
   const found = await db?.get<{ stored: number; sealed: number }>(sql, [pairId]);
   return { stored: found?.stored === 1, sealed: found?.sealed === 1 };
+}
+
+/** Versions from before the Backup was sealed are as they were: whoever seals is told so. */
+export function sayPlainVersions(pair: OpenPair, options: SyncOptions, converted: number, ctx: Context): void {
+  if (!options.enable_encryption || converted === 0 || statAt(pair.backup.dir, TRASH) === null) return;
+  ctx.emit({
+    kind: 'note',
+    message: `Versions on '${displayPath(pair.backup.label)}' from before it was sealed are not: \`tandem restore prune ${displayPath(pair.group.name)} --older-than 1d\` removes those that are older than a day.`,
+  });
 }

@@ -37,7 +37,7 @@ import { planProblem } from './saved.ts';
 import { openPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
 import { settleByPolicy } from './settle.ts';
 import { megabytesOf, steeringVerbs } from './steering.ts';
-import { requireForm } from './storing.ts';
+import { requireForm, sayPlainVersions } from './storing.ts';
 import { type Target, targetName, targetOf, targetsOf } from './targets.ts';
 import { lookAhead } from './travel.ts';
 
@@ -170,6 +170,7 @@ function syncTarget(target: Target, flags: RunFlags, ctx: Context): Promise<Sync
     const plan = await makePlan(pair, target, options, running, () => workersOf(pair, operation, options).warm());
     await makeRoom(plan, pair, operation, ctx);
     assertGuards(plan, ctx);
+    sayPlainVersions(pair, options, plan.totals.convert, ctx);
     return settleByPolicy(plan, options.conflict_policy, pair, running);
   });
 }

@@ -20,11 +20,13 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { listConflicts, resolveConflicts } from '../features/conflicts.ts';
+import { inspectSealed, openFile } from '../features/encrypt.ts';
 import { getGroup, setGroupOptions } from '../features/groups.ts';
-import { initKeyring } from '../features/keyring.ts';
+import { initKeyring, keyOfFile } from '../features/keyring.ts';
 import { planRestore, restoreFromBackup } from '../features/restore.ts';
 import { undoOperation } from '../features/undo.ts';
 import { verifyFiles } from '../features/verify.ts';
+import type { TandemError } from '../shared/errors.ts';
 import type { SparseOptions } from '../shared/options.ts';
 import { type TestPair, withPair } from './helpers/pair.ts';
 
@@ -310,6 +312,28 @@ test('a version in the trash comes back plain, by operation and by path', async 
     assert.is(plan?.actions[0]?.kind, 'update');
     await restoreFromBackup('Archive', { version: run.operation_id, paths: ['notes.txt'] }, pair.ctx);
     assert.equal(readFileSync(join(pair.master, 'notes.txt')), former);
+  });
+});
+
+test('a single stored file opens where it lies, with the password alone', async () => {
+  await withStored({ enable_encryption: true }, async (pair) => {
+    await pair.sync();
+    const file = join(pair.backup, 'notes.txt.encrypted');
+    const { key_id } = inspectSealed(file);
+    const secret = { kind: 'password', password: PASSWORD } as const;
+    // A computer that never saw the group.
+    const stranger = pair.context({ dataDir: join(pair.box.root, 'other'), configDir: join(pair.box.root, 'none') });
+    const { key, keyId } = await keyOfFile(file, key_id ?? '', stranger, secret);
+    const out = join(pair.box.root, 'notes.txt');
+    await openFile(file, out, () => ({ kind: 'group_key', key, keyId }), stranger);
+    assert.ok(readFileSync(out).equals(readFileSync(join(pair.master, 'notes.txt'))));
+    for (const wrong of [
+      keyOfFile(file, key_id ?? '', stranger, { kind: 'password', password: 'x' }),
+      keyOfFile(out, key_id ?? '', stranger, secret),
+    ]) {
+      const error = await wrong.catch((caught: unknown) => caught);
+      assert.is((error as TandemError).code, 'key');
+    }
   });
 });
 
