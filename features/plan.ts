@@ -236,7 +236,7 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
   const rules = rulesFor(inputs, limited);
   const open = openTrees(found, rows, filter, rules.keys, believe, storing);
   if (filter.limits) for (const path of beyondLimits(open, filter)) limited.add(path);
-  plan.problems.push(...open.problems);
+  plan.problems.push(...open.problems, ...open.strangers);
   plan.failed += open.problems.length;
   const evidence: Checksums = new Map();
   const settled = async (trees: Trees, places?: Moves['places']): Promise<Reconciled> => {

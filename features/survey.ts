@@ -88,6 +88,8 @@ export interface OpenTrees {
   links: Map<string, string[]>;
   /** Names that one of the drives cannot tell from another one. */
   problems: Problem[];
+  /** Files under their own names on a Backup that stores others; they are no content of anything. */
+  strangers: Problem[];
   /** By key: a second form of a file on the Backup, which an interrupted run left, or somebody put there. */
   doubles: Map<string, Double>;
 }
@@ -124,6 +126,7 @@ export function openTrees(
     equal: 0,
     links: master.links,
     problems: [...master.problems, ...backup.problems],
+    strangers: backup.strangers,
     doubles: backup.doubles,
   };
   for (const key of master.settled) {
@@ -160,6 +163,7 @@ class Gathered {
   /** Keys of the Backup's files with several names. */
   readonly shared = new Set<string>();
   readonly problems: Problem[] = [];
+  readonly strangers: Problem[] = [];
   readonly doubles = new Map<string, Double>();
   private readonly side: Side;
   private readonly keys: KeyRules;
@@ -190,7 +194,7 @@ class Gathered {
     const place = bytes.toString('utf8', view.pathStart, view.pathEnd);
     const found = this.meant(place, bytes[view.factsStart] === 0x66);
     if (found === null) {
-      this.problems.push({ path: place, message: STRANGER });
+      this.strangers.push({ path: place, message: STRANGER });
       return;
     }
     const { path, stored } = found;
