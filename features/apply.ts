@@ -16,8 +16,9 @@ import { depthOf, isInside, parentOf } from '../shared/paths.ts';
 import { clearPartials } from '../shared/recover.ts';
 import { dropWaiting, RESUMABLE } from '../shared/resume.ts';
 import { type ClockRules, isRacy } from '../shared/rows.ts';
+import { addSavings } from '../shared/space.ts';
 import type { SyncStatistics } from '../shared/statistics.ts';
-import { recordedSuffix } from '../shared/stored.ts';
+import { formOf, recordedSuffix } from '../shared/stored.ts';
 import type { CommitItem, ExpectedItem, Outcome, StageItem, StageResult } from '../shared/tasks.ts';
 import type { WorkerPool } from '../shared/workers.ts';
 import { type ArrangeHost, arrange } from './arrange.ts';
@@ -223,9 +224,8 @@ class Run {
         this.filesDone += files;
       },
       setAside: (others) => this.setAside(others),
-      placed: async (files, bytes, folders, rows) => {
-        this.statistics.files_copied += files;
-        this.statistics.bytes_copied += bytes;
+      placed: async (files, bytes, written, folders, rows) => {
+        this.count(files, bytes, this.place.encode === '' ? null : written);
         for (const folder of folders) this.touched.add(folder);
         await this.record.copied(files, rows);
       },
@@ -423,11 +423,21 @@ class Run {
     const { path, source_path, backup } = this.subjectOf(item);
     if (item.kind === 'd') this.touched.add(path);
     else {
-      this.statistics.files_copied += 1;
-      this.statistics.bytes_copied += result.bytes;
+      this.count(1, result.bytes, item.encode === undefined || item.linkTo !== null ? null : result.written);
     }
     if (backup?.startsWith('d ')) this.gone.add(path);
     if (source_path === undefined) this.touched.add(parentOf(path));
+  }
+
+  /** @param written bytes that they take up; null: they are not stored in a form of their own. */
+  private count(files: number, bytes: number, written: number | null): void {
+    const { statistics, task } = this;
+    statistics.files_copied += files;
+    statistics.bytes_copied += bytes;
+    if (written === null || files === 0 || !task.plan.options.calculate_space_savings) return;
+    if (formOf(this.place.encode).compression === null) return;
+    const more = { original_size: bytes, compressed_size: written, files_processed: files };
+    statistics.space_savings = addSavings([statistics.space_savings, more]);
   }
 
   private lateConflict(path: string, message: string): FileAction {

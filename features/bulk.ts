@@ -22,8 +22,17 @@ export interface BulkHost {
   staged(files: number): void;
   /** Files that were not done; throws when the drives are not ours any more. */
   setAside(others: readonly { action: Action; outcome: Outcome; message: string }[]): Promise<void>;
-  /** Records the placed files: rows of the baseline as JSON arrays, joined by commas. */
-  placed(files: number, bytes: number, folders: readonly string[], rows: readonly string[]): Promise<void>;
+  /**
+   * Records the placed files: rows of the baseline as JSON arrays, joined by commas.
+   * @param written bytes that they take up on the Backup.
+   */
+  placed(
+    files: number,
+    bytes: number,
+    written: number,
+    folders: readonly string[],
+    rows: readonly string[],
+  ): Promise<void>;
 }
 
 /** @param first number of the first action's partial; they are numbered in a row. */
@@ -76,6 +85,7 @@ async function place(batch: readonly Group[], host: BulkHost): Promise<void> {
   await host.placed(
     sum(({ files }) => files),
     sum(({ bytes }) => bytes),
+    sum(({ written }) => written),
     folders,
     rows,
   );

@@ -14,6 +14,7 @@ import { collectGarbage } from '../shared/memory.ts';
 import { noteFilter } from '../shared/pair-notes.ts';
 import { displayPath } from '../shared/paths.ts';
 import { type Recovery, recoverDrive } from '../shared/recover.ts';
+import { addSavings } from '../shared/space.ts';
 import { noStatistics, type SyncStatistics } from '../shared/statistics.ts';
 import type { DriveRoot } from '../shared/store.ts';
 import { WorkerPool } from '../shared/workers.ts';
@@ -80,7 +81,12 @@ export const syncSums = {
     for (const key of COUNTED) total[key] = done.reduce((sum, one) => sum + one[key], 0);
     const levels = ['none', 'cache', 'device'] as const;
     const weakest = done.map(({ verified }) => levels.indexOf(verified)).reduce((a, b) => Math.min(a, b), 2);
-    return { ...total, verified: done.length === 0 ? 'none' : (levels[weakest] ?? 'none') };
+    const space_savings = addSavings(done.map((one) => one.space_savings));
+    return {
+      ...total,
+      verified: done.length === 0 ? 'none' : (levels[weakest] ?? 'none'),
+      ...(space_savings ? { space_savings } : {}),
+    };
   },
   counts: (result: SyncResult): SyncResult => result,
 };

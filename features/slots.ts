@@ -21,6 +21,7 @@ import {
   secretInEnvironment,
   secretInFile,
 } from '../shared/secrets.ts';
+import { type Storage, storageLines, storageOf } from '../shared/storage.ts';
 import { getGroup } from './groups.ts';
 import { changeKeyring, findRings, groupKey, initKeyring, type RingPlace, type Slot, withDrives } from './keyring.ts';
 
@@ -52,6 +53,8 @@ export interface KeyringStatus {
   key_id: string | null;
   slots: SlotRow[];
   copies: RingCopy[];
+  /** How the files of the Backup are stored; null: plain. */
+  storage: Storage | null;
   /** Both drives are here and carry the same ring, and so does this computer. */
   agree: boolean;
 }
@@ -86,6 +89,7 @@ export async function keyringStatus(group: Group, ctx: Context): Promise<Keyring
     key_id,
     slots: key_id === null ? [] : slotRows(merged.slots),
     copies,
+    storage: await storageOf(group, ctx),
     agree: key_id !== null && copies.every(({ state }) => state === 'current'),
   };
 }
@@ -322,6 +326,7 @@ function statusOutput(status: KeyringStatus, group: Group): Output {
   const text = (paint: Paint): string =>
     [
       `${paint('bold', displayPath(status.name))}  encryption is ${status.enable_encryption ? 'on' : 'off'}${status.key_id === null ? '' : `, key ${status.key_id.slice(0, 8)}`}`,
+      ...(status.storage === null ? [] : storageLines(status.storage).map((line) => `  ${line}`)),
       ...status.copies.map((copy) => `  ${names[copy.where].padEnd(width)}  ${saying(copy)}`),
       ...(ring ? [] : [`There is no key ring. Make it with: tandem encrypt init ${shellWord(status.name)}`]),
       ...(ring && status.key_id === null && status.copies.some(({ key_id }) => key_id !== null)
@@ -384,7 +389,7 @@ export const ringVerbs: Readonly<Record<string, Verb>> = {
     },
   },
   status: {
-    summary: 'where the key ring of a group is, and what opens it',
+    summary: 'how the files of a group are stored, where its key ring is, and what opens it',
     examples: ['tandem encrypt status Archive', 'tandem encrypt status Archive --json'],
     args: [GROUP],
     run: async ({ args }, ctx) => {
