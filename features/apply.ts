@@ -8,6 +8,7 @@ import { SHORT } from '../shared/bulk-transfer.ts';
 import type { Context } from '../shared/context.ts';
 import type { Phase } from '../shared/events.ts';
 import type { InboxEntry } from '../shared/inbox.ts';
+import { inLanes, type Lanes } from '../shared/lanes.ts';
 import { Entry, sameInode } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import type { ChangeLog } from '../shared/manifest.ts';
@@ -29,7 +30,7 @@ import { Placing } from './placing.ts';
 import type { Plan } from './plan.ts';
 import type { Action } from './reconcile.ts';
 import { RunRecord } from './record.ts';
-import { assertIdentity, masterClock, type OpenPair, recordedAlgorithm, workerCount, workersOf } from './session.ts';
+import { assertIdentity, lanesOf, masterClock, type OpenPair, recordedAlgorithm, workersOf } from './session.ts';
 
 export interface ApplyTask {
   plan: Plan;
@@ -81,7 +82,7 @@ class Run {
   private readonly task: ApplyTask;
   private readonly ctx: Context;
   private readonly pool: WorkerPool;
-  private readonly lanes: number;
+  private readonly lanes: Lanes;
   private readonly touched = new Set<string>();
   /** Folders that gave way to something else: only then are the records below them forgotten. */
   private readonly gone = new Set<string>();
@@ -106,7 +107,7 @@ class Run {
     this.task = task;
     this.ctx = ctx;
     const { options } = task.plan;
-    this.lanes = workerCount(options);
+    this.lanes = lanesOf(task.pair, options);
     this.pool = workersOf(task.pair, task.operation, options);
     this.control = new RunControl(
       { operationId: task.operationId, operation: task.operation, target: task.plan.target.name },
@@ -312,19 +313,22 @@ class Run {
     toItem: (one: T) => StageItem,
     retry: StageItem[],
   ): Promise<void> {
-    const groups = groupBySize(work);
+    const groups = groupBySize(work).map((items) => ({ items }));
     const batches = new Batches<Staged>((batch) => this.commit(batch, retry));
-    let next = 0;
-    const lane = async (): Promise<void> => {
-      while (next < groups.length && !this.control.cancelled) {
-        const group = (groups[next] as T[]).map(toItem);
-        next += 1;
-        const startedAt = Date.now();
-        await this.sortStaged(group, await this.pool.run('stage', group), startedAt, batches);
-        await batches.turn();
-      }
+    const stage = async ({ items }: { items: readonly T[] }): Promise<void> => {
+      const group = items.map(toItem);
+      const startedAt = Date.now();
+      await this.sortStaged(group, await this.pool.run('stage', group), startedAt, batches);
+      await batches.turn();
     };
-    const outcomes = await Promise.allSettled(Array.from({ length: this.lanes }, lane));
+    const { pool, control, lanes } = this;
+    const outcomes = await inLanes(
+      groups,
+      lanes,
+      (count) => pool.grow(count),
+      stage,
+      () => control.cancelled,
+    );
     if (!this.control.stopped) await batches.finish();
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   }

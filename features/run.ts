@@ -8,6 +8,7 @@ import { EXIT, type ExitCode, errnoOf, explain, messageOf, TandemError } from '.
 import type { Progress } from '../shared/events.ts';
 import { plural } from '../shared/format.ts';
 import { type InboxEntry, removeConflicts, writeConflicts } from '../shared/inbox.ts';
+import { leastLanes } from '../shared/lanes.ts';
 import { DriveLock } from '../shared/lock.ts';
 import { ChangeLog } from '../shared/manifest.ts';
 import { collectGarbage } from '../shared/memory.ts';
@@ -23,18 +24,11 @@ import { listBrought } from './brought.ts';
 import type { Group } from './groups.ts';
 import { acknowledgeForced, filterText } from './guards.ts';
 import { completeOperation, ensurePair, findPair, type OperationStart, startOperation } from './history.ts';
+import { spreadKeyring } from './keyring.ts';
 import { type DriveSide, type Ended, pruneAfterRun, repairManifests, writeManifests } from './manifests.ts';
 import type { Plan } from './plan.ts';
 import type { Action } from './reconcile.ts';
-import {
-  assertIdentity,
-  type OpenPair,
-  openPair,
-  reversedPair,
-  type SyncOptions,
-  syncOptions,
-  workerCount,
-} from './session.ts';
+import { assertIdentity, type OpenPair, openPair, reversedPair, type SyncOptions, syncOptions } from './session.ts';
 import { reportProgress } from './steering.ts';
 import { type Target, targetName } from './targets.ts';
 import { arrive, arriveHome, depart, type Journey } from './travel.ts';
@@ -245,7 +239,7 @@ const LARGE_PLAN = 50_000;
 async function earlyWorkers(group: Group, flags: RunFlags, ctx: Context): Promise<WorkerPool | undefined> {
   const { master_drive: master, backup_drive: backup } = group;
   const known = await findPair(master.drive_uuid ?? '', backup.drive_uuid ?? '', ctx).catch(() => null);
-  return known === null ? new WorkerPool(workerCount(syncOptions(group, flags.options ?? {}))).warm() : undefined;
+  return known === null ? new WorkerPool(leastLanes(syncOptions(group, flags.options ?? {}))).warm() : undefined;
 }
 
 interface Locked {
@@ -361,6 +355,7 @@ async function carryOut(
     await noteFilter(pairId, filterText(first.plan.options.filters), ctx);
     await acknowledgeForced(first.plan.guards, pairId, ctx);
   }
+  bringRing(run, ctx);
   let firstSeq = 0;
   const late: InboxEntry[] = [];
   let ended = false;
@@ -386,6 +381,18 @@ async function carryOut(
   } finally {
     await fillInbox(steps, late, pairId, ended, run, ctx);
   }
+}
+
+/** A drive that is new, or was away when a password changed, has the key ring before anything sealed comes to it. */
+function bringRing({ pair, locks, statistics }: Pick<ApplyTask, 'pair' | 'locks' | 'statistics'>, ctx: Context): void {
+  const { key } = pair.secret;
+  if (key === null || pair.storedSide !== 'backup') return;
+  const prove = (): void => {
+    assertIdentity(pair);
+    for (const lock of locks) lock.confirm();
+  };
+  const problems = spreadKeyring(pair.group, key, { master: pair.master, backup: pair.backup }, prove, ctx);
+  statistics.problems.push(...problems.map((message) => ({ path: '', message })));
 }
 
 /** 0 where one side is a plain folder, for which nothing is recorded. */

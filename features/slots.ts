@@ -62,6 +62,19 @@ export interface KeyringStatus {
 /** Where copies of a group's ring are and what opens it; needs no secret, proves nothing, and writes nothing. */
 export async function keyringStatus(group: Group, ctx: Context): Promise<KeyringStatus> {
   const places = await withDrives(group, ctx, (drives) => findRings(group, drives, ctx));
+  return {
+    group_id: group.id,
+    name: group.name,
+    enable_encryption: withDefaults(group.options).enable_encryption,
+    ...compareRings(places),
+    storage: await storageOf(group, ctx),
+  };
+}
+
+/** What copies of a ring come to. */
+export function compareRings(
+  places: readonly RingPlace[],
+): Pick<KeyringStatus, 'key_id' | 'slots' | 'copies' | 'agree'> {
   const rings = places.flatMap(({ ring }) => (ring === null ? [] : [ring]));
   const ids = new Set(rings.map(({ key_id }) => key_id));
   const [key_id = null] = ids.size === 1 ? ids : [];
@@ -83,13 +96,9 @@ export async function keyringStatus(group: Group, ctx: Context): Promise<Keyring
     return { where, state, key_id: ring?.key_id ?? null, problem: place?.problem ?? null };
   });
   return {
-    group_id: group.id,
-    name: group.name,
-    enable_encryption: withDefaults(group.options).enable_encryption,
     key_id,
     slots: key_id === null ? [] : slotRows(merged.slots),
     copies,
-    storage: await storageOf(group, ctx),
     agree: key_id !== null && copies.every(({ state }) => state === 'current'),
   };
 }

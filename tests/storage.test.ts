@@ -257,6 +257,19 @@ for (const [form, options] of [
     });
   });
 
+test('a new Backup of a sealed group carries the key ring before anything sealed', async () => {
+  await withStored(SEALED, async (pair) => {
+    await pair.sync();
+    const ring = readFileSync(join(pair.backup, '.tandem/keyring.json'), 'utf8');
+    for (const name of readdirSync(pair.backup)) rmSync(join(pair.backup, name), { recursive: true });
+    await replaceDrive('Archive', 'backup', findDrive('BACKUP', await listDrives(pair.ctx)), pair.ctx);
+    const run = await pair.sync();
+    assert.equal([run.status, run.files_copied, run.problems], ['completed', 4, []]);
+    assert.is(readFileSync(join(pair.backup, '.tandem/keyring.json'), 'utf8'), ring);
+    assert.ok(existsSync(join(pair.backup, 'notes.txt.encrypted')));
+  });
+});
+
 test('what replaces a Master says the way that works', async () => {
   await withStored(GZIP, async (pair) => {
     await pair.sync();
