@@ -20,6 +20,7 @@ import {
   pickGroup,
   ROLES,
   type Role,
+  withoutSecretFiles,
 } from '../shared/groups-file.ts';
 import { DriveLock } from '../shared/lock.ts';
 import { checkName, foldText, quote } from '../shared/named.ts';
@@ -82,7 +83,8 @@ export async function adoptGroup(
     description: state?.group.description ?? '',
     master_drive,
     backup_drive,
-    options,
+    // A drive does not say which of this computer's files are read.
+    options: withoutSecretFiles(options),
   };
   await editGroups(ctx, (groups) => {
     checkName(group.name, groups, 'group');

@@ -42,6 +42,7 @@ import { matchPair } from './pairs.ts';
 
 export { checksumKey, type GroupKey, type Keyring, type Slot } from '../shared/keyring.ts';
 export { type Drives, findRings, type RingPlace } from '../shared/ring-files.ts';
+export type { GivenSecret } from '../shared/secrets.ts';
 
 /**
  * The group's key, unwrapped with what its options name (`encryption_key_file`, `encryption_password_file`), else

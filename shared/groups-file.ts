@@ -83,10 +83,16 @@ export function pickGroup(query: string, groups: readonly Group[]): Group {
   return pickNamed(query, groups, 'group', 'groups');
 }
 
-/** The group as its drives carry it, for other computers. */
+/** The group as its drives carry it, for other computers; where secrets lie on this one concerns nobody there. */
 export function carriedGroup(group: Group): CarriedGroup {
-  const { id, name, description, created, options, master_drive, backup_drive } = group;
-  return { id, name, description, created, options, master_drive, backup_drive };
+  const { id, name, description, created, master_drive, backup_drive } = group;
+  return { id, name, description, created, options: withoutSecretFiles(group.options), master_drive, backup_drive };
+}
+
+/** Options without the names of files that belong to one computer. */
+export function withoutSecretFiles(options: SparseOptions): SparseOptions {
+  const { encryption_key_file: _key, encryption_password_file: _password, ...rest } = options;
+  return rest;
 }
 
 // --- internal ---

@@ -1,4 +1,5 @@
 /** A pair in other hands: another computer takes it over, a drive is replaced, the roles are exchanged. Nothing is lost on the way. */
+import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -296,6 +297,36 @@ test('a damaged database is moved aside on request, and the next run rebuilds it
       kept.length,
       'a sound one stays',
     );
+  }));
+
+test('what a drive carries of options: no file of secrets is named, none is taken over, and what is wrong is left out', () =>
+  withPair({ master: { a: '1' } }, async (pair) => {
+    const options = ['encryption_password_file=/home/me/pw', 'compression_type=lz4', 'compression_level=12'];
+    await setGroupOptions('Archive', options, undefined, pair.ctx);
+    await pair.sync();
+    const files = [pair.master, pair.backup].map((drive) => join(drive, '.tandem/state/state.json'));
+    const carried = files.map((file) => JSON.parse(readFileSync(file, 'utf8')) as { group: { options: object } });
+    for (const { group } of carried) assert.equal(group.options, { compression_type: 'lz4', compression_level: 12 });
+    for (const [index, file] of files.entries()) {
+      const { checksum: _, ...state } = carried[index] as { group: { options: object }; checksum?: string };
+      state.group.options = {
+        compression_level: 12,
+        skip_existing: 'perhaps',
+        encryption_key_file: '/dev/zero',
+        mhl: true,
+      };
+      const checksum = createHash('sha256').update(JSON.stringify(state)).digest('hex');
+      writeFileSync(file, JSON.stringify({ ...state, checksum }));
+    }
+    await withNewComputer(pair, async (other) => {
+      const { group, warnings } = await adoptGroup(undefined, undefined, other);
+      assert.equal(group.options, { mhl: true });
+      assert.equal(getGroup('Archive', other).options, { mhl: true });
+      assert.equal(
+        warnings.map((text) => /The option (\w+) was not taken over/.exec(text)?.[1]),
+        ['skip_existing', 'compression_level'],
+      );
+    });
   }));
 
 test.run();

@@ -54,6 +54,7 @@ const OTHER_TYPES: Readonly<Record<string, readonly string[]>> = {
   'features/restore.ts': ['RestoreFlags', 'PruneFlags', 'PruneResult'],
   'features/origin.ts': ['Version'],
   'features/status.ts': ['Status'],
+  'shared/keyring.ts': ['RingSecret'],
   'features/doctor.ts': ['Check'],
   'features/demo.ts': ['DemoOptions', 'DemoResult'],
   'shared/context.ts': ['ContextOptions'],

@@ -26,7 +26,7 @@ import { setControl } from '../features/steering.ts';
 import { applySavedPlan, planSync, readPlan, syncToBackup } from '../features/sync.ts';
 import { optionSources, targetsOf } from '../features/targets.ts';
 import { verifyFiles } from '../features/verify.ts';
-import { mergeProjects, type Project } from '../shared/projects-file.ts';
+import { mergeProjects, type Project, readProjects } from '../shared/projects-file.ts';
 import { carriedBy, ROLES, type Studio, withStudio } from './helpers/film.ts';
 import { refusal } from './helpers/pair.ts';
 import './helpers/property.ts';
@@ -318,6 +318,48 @@ test("a project's options go over its group's, flags over both, and the drives c
     const [after] = await targetsOf('Film', { role: 'footage' }, ctx);
     assert.is(after?.group.options.verify_checksums, 'size');
     assert.is((await refusal(setProjectOptions('Film', ['verify=1'], undefined, ctx))).code, 'usage');
+  }));
+
+test('how files are stored on the Backup belongs to the group: a project cannot state it, and has it from there', () =>
+  withStudio(async (studio) => {
+    const { ctx, box } = studio;
+    await film(studio);
+    const words = ['enable_compression=true', 'compression_type=lz4', 'compression_level=3', 'enable_encryption=true'];
+    const more = ['encryption_type=aes-256-gcm', 'encryption_key_file=/k', 'encryption_password_file='];
+    for (const word of [...words, ...more]) {
+      const error = await refusal(setProjectOptions('Film', [word], undefined, ctx));
+      assert.equal([error.code, /belongs to the group/.test(error.message)], ['usage', true], word);
+      assert.match(error.hint ?? '', /tandem groups set/);
+    }
+    const { keys, elsewhere } = await setProjectOptions('Film', ['calculate_space_savings=no'], 'archive', ctx);
+    assert.equal(keys, ['incremental', 'calculate_space_savings']);
+    assert.equal(elsewhere, ['enable_compression=true', 'compression_level=9', 'enable_encryption=true']);
+    await setGroupOptions('Footage', ['compression_type=lz4', 'compression_level=12'], undefined, ctx);
+    const [target] = await targetsOf('Film', { role: 'footage' }, ctx);
+    assert.equal(
+      [
+        target?.group.options.compression_type,
+        target?.group.options.compression_level,
+        target?.group.options.incremental,
+      ],
+      ['lz4', 12, false],
+    );
+    const file = join(box.config, 'projects.yaml');
+    const good = readFileSync(file, 'utf8');
+    const cases: [string, RegExp][] = [
+      ['enable_encryption: true', /projects\.yaml:(\d+):\d+: .*options\.enable_encryption: belongs to the group/],
+      ['compression_level: 3', /projects\.yaml:(\d+):\d+: .*options\.compression_level: belongs to the group/],
+      ['password: hunter2', /projects\.yaml:(\d+):\d+: .*options\.password: .*a secret is never kept/],
+    ];
+    for (const [text, message] of cases) {
+      const edited = good.replace(/calculate_space_savings: .*/, text);
+      writeFileSync(file, edited);
+      const error = await refusal((async () => readProjects(ctx))());
+      assert.is(error.code, 'config');
+      const line = Number(message.exec(error.message)?.[1]);
+      assert.match(edited.split('\n')[line - 1] ?? '', text, error.message);
+      assert.not.match(error.message, /hunter2/);
+    }
   }));
 
 test('projects travel with their drives: found on another computer, the later change counts, what was deleted stays so', () =>

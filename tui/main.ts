@@ -38,7 +38,7 @@ const FEATURES: Readonly<Record<string, Feature>> = {
     load: () => import('../features/report.ts'),
   },
   encrypt: {
-    summary: 'Seal single files, and open them again',
+    summary: 'Seal single files, and keep the key of a sealed group',
     load: () => import('../features/encrypt.ts'),
   },
   conflicts: {
