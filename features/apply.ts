@@ -13,18 +13,19 @@ import { Entry, sameInode } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import type { ChangeLog } from '../shared/manifest.ts';
 import { readsPastCache } from '../shared/past-cache.ts';
-import { depthOf, isInside, parentOf } from '../shared/paths.ts';
+import { parentOf } from '../shared/paths.ts';
 import { clearPartials } from '../shared/recover.ts';
 import { dropWaiting, RESUMABLE } from '../shared/resume.ts';
 import { type ClockRules, isRacy } from '../shared/rows.ts';
 import { addSavings } from '../shared/space.ts';
 import type { SyncStatistics } from '../shared/statistics.ts';
 import { formOf, recordedSuffix } from '../shared/stored.ts';
-import type { CommitItem, ExpectedItem, Outcome, StageItem, StageResult } from '../shared/tasks.ts';
+import type { CommitItem, Outcome, StageItem, StageResult } from '../shared/tasks.ts';
 import type { WorkerPool } from '../shared/workers.ts';
 import { type ArrangeHost, arrange } from './arrange.ts';
 import { type BulkHost, copyNewFiles } from './bulk.ts';
 import { type Counts, RunControl } from './control.ts';
+import { Finish, type FinishHost } from './finish.ts';
 import { type BaselineRow, type FileAction, readBaseline } from './history.ts';
 import { Placing } from './placing.ts';
 import type { Plan } from './plan.ts';
@@ -150,14 +151,15 @@ class Run {
     await this.copyNew(files.filter((action) => this.isPlainNew(action)));
     await this.copy([...files.filter((action) => !this.isPlainNew(action)), ...this.changed]);
     await this.copyLinks(copies.filter(({ link_to }) => link_to !== undefined));
-    await this.mirrorMetadata(of('meta').filter(({ entry }) => entry !== 'd'));
+    const finish = new Finish(this.finishHost());
+    await finish.mirrorMetadata(of('meta').filter(({ entry }) => entry !== 'd'));
     for (const { path } of of('meta').filter(({ entry }) => entry === 'd')) this.touched.add(path);
     this.phase = 'delete';
-    await this.remove(of('delete'));
+    await finish.remove(of('delete'));
     await this.refreshLinks();
-    await this.recordAgreed(of('adopt'), of('forget'));
+    await finish.recordAgreed(of('adopt'), of('forget'));
     this.phase = 'finish';
-    await this.finishFolders();
+    await finish.finishFolders();
   }
 
   async end(): Promise<void> {
@@ -285,7 +287,10 @@ class Run {
       const item = this.stageItem(action);
       const first = item.linkTo ?? '';
       const known = this.linked.get(first) ?? (await readBaseline(this.task.pairId, first, this.ctx))[0];
-      if (known?.path === first) {
+      if (action.kind === 'convert' && known && recordedSuffix(known) === (action.stored ?? '')) {
+        // They are one file still.
+        await this.record.note([this.fail(action.path, 'stays as it is stored, as its other name does', action.size)]);
+      } else if (known?.path === first) {
         this.linked.set(first, known);
         const sides = this.record.sides(known);
         const linked = this.place.link(item, { path: action.path, first: known });
@@ -303,7 +308,7 @@ class Run {
       kind: action.entry,
       size: action.size,
       linkTo: action.link_to ?? null,
-      masterFacts: this.task.strict ? action.master : null,
+      masterFacts: this.task.strict || action.kind === 'convert' ? action.master : null,
       ...this.place.of(action),
     };
   }
@@ -497,22 +502,25 @@ class Run {
     });
   }
 
-  /** A path whose content agrees on both sides already, as far as the plan saw. */
-  private agreedRow(action: Action, backupFacts: string): BaselineRow {
-    return this.record.row(action.path, action.size, action.master ?? '', backupFacts, {
-      checksum: action.checksum ?? '',
-      algorithm: action.checksum_algorithm ?? '',
-      target: action.target ?? '',
-      stored: action.stored ?? '',
-      doubt: this.doubt(action.entry, action.master ?? '', Date.parse(this.task.plan.created_at)),
-    });
-  }
-
   private doubt(entry: Action['entry'], masterFacts: string, lookedAt: number): '' | 'racy' {
     return entry === 'f' && isRacy(masterFacts, lookedAt, this.clock) ? 'racy' : '';
   }
 
   // --- folders, metadata, deletions ---
+
+  private finishHost(): FinishHost {
+    const { pool, place, record, clock, control, statistics, touched, gone, linked } = this;
+    return {
+      plan: this.task.plan,
+      ...{ pool, place, record, clock, control, statistics, touched, gone, linked },
+      prove: () => this.prove(),
+      done: (files) => {
+        this.filesDone += files;
+      },
+      conflict: (path, message) => this.lateConflict(path, message),
+      fail: (path, message) => this.fail(path, message),
+    };
+  }
 
   private arrangeHost(): ArrangeHost {
     const { pool, clock, control, touched, statistics, task, ctx } = this;
@@ -529,104 +537,6 @@ class Run {
       rowsAt: (path) => readBaseline(task.pairId, path, ctx),
       record: (rows, removed, notes) => this.record.write(rows, removed, notes),
     };
-  }
-
-  /** What the plan saw of a path, for a worker to find again before it touches anything. */
-  private expected(action: Action): ExpectedItem {
-    const { path, entry, master, backup, backup_shared } = action;
-    const facts = { masterFacts: master ?? '', backupFacts: backup ?? '' };
-    return { path, kind: entry, ...facts, backupShared: backup_shared === true, stored: this.place.suffix(action) };
-  }
-
-  private async mirrorMetadata(actions: readonly Action[]): Promise<void> {
-    for (const part of chunk(actions, BATCH_FILES)) {
-      if (this.control.cancelled) return;
-      this.prove();
-      const results = await this.pool.run(
-        'copyMetadata',
-        part.map((action) => this.expected(action)),
-      );
-      await this.pool.run('flush');
-      const rows: BaselineRow[] = [];
-      const notes: FileAction[] = [];
-      results.forEach(({ outcome, message, backupFacts, links }, index) => {
-        const action = part[index] as Action;
-        if (outcome === 'done') {
-          const recorded = this.agreedRow(action, backupFacts);
-          rows.push(recorded);
-          if (links > 1 && action.entry === 'f') this.linked.set(action.path, recorded);
-          notes.push({ path: action.path, action: 'meta', size: action.size, status: 'done' });
-        } else if (outcome === 'conflict') notes.push(this.lateConflict(action.path, message));
-        else notes.push({ ...this.fail(action.path, message), action: 'meta' });
-      });
-      await this.record.write(rows, [], notes);
-    }
-  }
-
-  /** Children before parents, one group after the other: a folder can go only when it is empty. */
-  private async remove(actions: readonly Action[]): Promise<void> {
-    const deepestFirst = actions.toReversed();
-    for (const part of chunk(deepestFirst, BATCH_FILES)) {
-      if (this.control.cancelled) return;
-      this.prove();
-      const results = await this.pool.run(
-        'remove',
-        part.map((action) => this.expected(action)),
-      );
-      await this.pool.run('flush');
-      const gone: string[] = [];
-      const notes: FileAction[] = [];
-      results.forEach(({ path, outcome, message }, index) => {
-        const { entry, backup } = part[index] as Action;
-        if (outcome === 'done') {
-          gone.push(path);
-          this.linked.delete(path);
-          this.touched.delete(path);
-          this.touched.add(parentOf(path));
-          if (entry !== 'd') {
-            this.statistics.files_deleted += 1;
-            this.filesDone += 1;
-          }
-          notes.push({ path, action: 'delete', size: new Entry(backup ?? '', path).size, status: 'done' });
-        } else if (outcome === 'conflict') notes.push(this.lateConflict(path, message));
-        else if (outcome === 'failed') notes.push({ ...this.fail(path, message), action: 'delete' });
-        else if (outcome === 'changed') this.statistics.problems.push({ path, message });
-      });
-      await this.record.write([], gone, notes);
-    }
-  }
-
-  private async recordAgreed(adopted: readonly Action[], forgotten: readonly Action[]): Promise<void> {
-    for (const { entry, path } of adopted) if (entry === 'd') this.touched.add(path);
-    const files = adopted.filter(({ entry }) => entry !== 'd');
-    // Another program may have written them a moment ago: what is recorded is on the medium.
-    if (files.length > 0) await this.pool.run('flush');
-    const rows = files.map((action) => this.agreedRow(action, action.backup ?? ''));
-    const notes = rows.map(({ path, size }): FileAction => ({ path, action: 'adopt', size, status: 'done' }));
-    for (const part of chunk(rows, BATCH_FILES)) await this.record.write(part, [], []);
-    const held = this.task.plan.actions.filter(
-      ({ kind, path, backup }) => kind === 'update' && backup?.startsWith('d ') && !this.gone.has(path),
-    );
-    const left = forgotten.filter(({ path }) => !held.some((folder) => isInside(path, folder.path)));
-    const removed = left.map(({ path }) => path);
-    await this.record.write([], removed, notes);
-  }
-
-  /** Deepest first, because setting a folder's times is undone by any change in it. */
-  private async finishFolders(): Promise<void> {
-    this.touched.delete('');
-    const paths = [...this.touched].sort((a, b) => depthOf(b) - depthOf(a));
-    if (paths.length === 0) return;
-    this.prove();
-    const rows: BaselineRow[] = [];
-    for (const part of chunk(paths, BATCH_FILES)) {
-      for (const { path, masterFacts, backupFacts, message } of await this.pool.run('finishFolders', part)) {
-        if (message === '') rows.push(this.record.row(path, 0, masterFacts, backupFacts, {}));
-        else this.statistics.problems.push({ path, message });
-      }
-    }
-    await this.pool.run('flush');
-    await this.record.write(rows, [], []);
   }
 
   // --- records ---

@@ -1,17 +1,8 @@
-/**
- * The inbox of conflicts: what a sync would not decide by itself waits here until somebody does. Shows both sides and what
- * was last agreed on, and settles one path, a pattern or all of them; what loses is kept in the trash of its drive, and
- * everything is in the history and can be undone.
- */
-import { isUtf8 } from 'node:buffer';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { Ignore } from 'ignore';
 import { withTheirSets } from '../shared/camera-sets.ts';
 import type { Context } from '../shared/context.ts';
-import { EXIT, errnoOf, TandemError } from '../shared/errors.ts';
+import { EXIT, TandemError } from '../shared/errors.ts';
 import {
   type Column,
   defineCommand,
@@ -31,15 +22,17 @@ import type { BaselineRow } from '../shared/rows.ts';
 import { choiceOf, lockFlags, lockOptions, roleOption, targetOptions } from '../shared/run-options.ts';
 import { recordedSuffix, type Suffix } from '../shared/stored.ts';
 import { type Stat, statAt } from '../shared/syscalls.ts';
+import { type Difference, differenceOf } from './difference.ts';
 import { listGroups } from './groups.ts';
 import { readBaseline } from './history.ts';
 import { runParts } from './parts.ts';
 import type { Keep } from './resolution.ts';
 import { exitCodeOf, type RunFlags, type Step, type SyncResult, syncSums } from './run.ts';
-import { type OpenPair, openPair } from './session.ts';
+import { openPair } from './session.ts';
 import { mergeConflict, pairOf, planResolution, resolvePaths } from './settle.ts';
-import { copyOut } from './storing.ts';
 import { pathWithin, type Target, targetName, targetsOf, wholeOf } from './targets.ts';
+
+export type { Difference } from './difference.ts';
 
 /** One side of a conflict. */
 export interface SideState {
@@ -99,14 +92,6 @@ export async function resolveConflicts(
   return settleAll(targets, decided, {}, ctx);
 }
 
-/** How the two versions of a file differ. */
-export interface Difference {
-  /** Of two texts: as `diff -u` prints it; null for anything else. */
-  text: string | null;
-  /** What differs in size, times and, where exiftool or ffprobe are installed, in the media's own data. */
-  fields: { field: string; master: string; backup: string }[];
-}
-
 /** @throws TandemError `drive_missing` unless both drives are connected, `not_found` when a side has no such file. */
 export async function diffConflict(target: string, path: string, ctx: Context, role?: string): Promise<Difference> {
   const place = await placeOf(await targetsOf(target, { role }, ctx), path, ctx);
@@ -135,36 +120,6 @@ async function storedOf({ group }: Target, path: RelPath, ctx: Context): Promise
   const rows = pairId === null ? [] : await readBaseline(pairId, path, ctx);
   const row = rows.find((one) => one.path === path);
   return row ? recordedSuffix(row) : '';
-}
-
-/** The Backup's file is compared as what it holds. */
-async function differenceOf(
-  pair: OpenPair,
-  path: RelPath,
-  stored: Suffix,
-  stats: [Stat, Stat],
-  ctx: Context,
-): Promise<Difference> {
-  const folder = mkdtempSync(join(tmpdir(), 'tandem-diff-'));
-  try {
-    const files: [string, string] = [join(pair.master.dir.path, path), join(pair.backup.dir.path, path)];
-    if (stored !== '') {
-      files[1] = join(folder, 'backup');
-      await copyOut(pair, path, stored, files[1], ctx);
-      stats[1] = { ...stats[1], size: statSync(files[1]).size };
-    }
-    const text = stats.every(({ size }) => size <= LARGEST_TEXT) ? await textDiff(files, folder, path, ctx) : null;
-    const fields = [plainFields(stats[0]), plainFields(stats[1])] as const;
-    if (text === null) {
-      Object.assign(fields[0], await mediaFields(join(pair.master.mountPath, path), ctx));
-      Object.assign(fields[1], await mediaFields(stored === '' ? join(pair.backup.mountPath, path) : files[1], ctx));
-    }
-    const keys = [...new Set([...Object.keys(fields[0]), ...Object.keys(fields[1])])];
-    const shown = keys.map((field) => ({ field, master: fields[0][field] ?? '—', backup: fields[1][field] ?? '—' }));
-    return { text, fields: shown.filter(({ master, backup }) => master !== backup) };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
 }
 
 async function conflictsOf(target: Target, ctx: Context): Promise<Conflict[]> {
@@ -214,56 +169,6 @@ function settleAll(
 
 function keptOf(target: Target, decided: readonly Decided[]): Map<string, Keep> {
   return new Map(decided.filter((one) => one.target === target).map(({ path, side }) => [path, side]));
-}
-
-const LARGEST_TEXT = 4 * 1024 * 1024;
-
-/** Null unless both are text. Works on copies, so that the program cannot be led elsewhere in the meantime. */
-async function textDiff(
-  originals: readonly string[],
-  folder: string,
-  path: RelPath,
-  ctx: Context,
-): Promise<string | null> {
-  try {
-    const files = originals.map((original, index) => {
-      const content = readFileSync(original);
-      const copy = join(folder, String(index));
-      writeFileSync(copy, content);
-      return { copy, text: isUtf8(content) && !content.includes(0) };
-    });
-    if (!files.every(({ text }) => text)) return null;
-    const labels = ['Master', 'Backup'].flatMap((side) => ['--label', `${side}/${displayPath(path)}`]);
-    const result = await ctx.exec('diff', ['-u', ...labels, '--', ...files.map(({ copy }) => copy)]);
-    return result.code > 1 ? null : result.stdout.trimEnd();
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return null;
-    throw error;
-  }
-}
-
-function plainFields(stat: Stat): Record<string, string> {
-  const { size, mtime, mode } = stat;
-  return {
-    size: `${formatBytes(size)} (${size})`,
-    modified: new Date(mtime.seconds * 1000 + mtime.nanoseconds / 1e6).toISOString(),
-    permissions: mode.toString(8),
-  };
-}
-
-/** What the media say of themselves; empty where no program can tell. */
-async function mediaFields(file: string, ctx: Context): Promise<Record<string, string>> {
-  try {
-    const { code, stdout } = await ctx.exec('exiftool', ['-j', '-n', '-x', 'SourceFile', '-x', 'Directory', file]);
-    const [found] = code === 0 ? (JSON.parse(stdout) as Record<string, unknown>[]) : [];
-    return Object.fromEntries(
-      Object.entries(found ?? {})
-        .filter(([field]) => !/^(SourceFile|Directory|File(Size|Name|Modify|Access|Inode|Permissions).*)$/.test(field))
-        .map(([field, value]) => [field, displayPath(String(value))]),
-    );
-  } catch {
-    return {};
-  }
 }
 
 function conflictOf(target: Target, open: OpenConflict, row: BaselineRow | undefined): Conflict {

@@ -38,6 +38,7 @@ import {
 } from '../shared/sealed.ts';
 import { askedSecret, type SecretFiles, secretInEnvironment, secretInFile } from '../shared/secrets.ts';
 import { openInput, standardInput, toStandardOutput } from '../shared/streams.ts';
+import { keyOfFile } from './keyring.ts';
 import { ringVerbs } from './slots.ts';
 
 export type { SealedHeader, Secret } from '../shared/sealed.ts';
@@ -370,8 +371,12 @@ export const command = defineCommand({
         const input = args['in'] as string;
         apart(input, options);
         const output = await outputFor(input, args['out'], () => opened(input), ctx);
-        const secretFor = async (header: SealedHeader): Promise<Secret> =>
-          fitting(header, await secretOf(options, 'once', ctx));
+        const secretFor = async (header: SealedHeader): Promise<Secret> => {
+          if (header.key !== 'group_key') return fitting(header, await secretOf(options, 'once', ctx));
+          const given = secretInFile(options) ?? secretInEnvironment();
+          const { key, keyId } = await keyOfFile(input === STREAM ? '.' : input, header.key_id ?? '', ctx, given);
+          return { kind: 'group_key', key, keyId };
+        };
         return resultOutput(await openFile(input, output, secretFor, ctx), 'Opened');
       },
     },

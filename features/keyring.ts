@@ -7,7 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { Context } from '../shared/context.ts';
 import { explain, TandemError } from '../shared/errors.ts';
 import { isoTime } from '../shared/fields.ts';
@@ -31,13 +31,22 @@ import {
 import { DriveLock } from '../shared/lock.ts';
 import { quote, shellWord } from '../shared/named.ts';
 import { withDefaults } from '../shared/options.ts';
+import { readSmallFile } from '../shared/own-folder.ts';
 import { displayPath } from '../shared/paths.ts';
 import { readRecoveryKey, recoveryLines } from '../shared/recovery-key.ts';
-import { type Drives, discardRing, findRings, type RingPlace, readPlace, writeRing } from '../shared/ring-files.ts';
+import {
+  type Drives,
+  discardRing,
+  findRings,
+  LARGEST_RING,
+  type RingPlace,
+  readPlace,
+  writeRing,
+} from '../shared/ring-files.ts';
 import { askedSecret, type GivenSecret, secretInEnvironment, secretInFile } from '../shared/secrets.ts';
 import { assertPresent, closeDriveRoot, type DriveRoot, openDriveRoot } from '../shared/store.ts';
 import { type DriveInfo, listDrives, readSignature } from './detect.ts';
-import { connectPair, ensureSigned } from './groups.ts';
+import { connectPair, ensureSigned, listGroups } from './groups.ts';
 import { matchPair } from './pairs.ts';
 
 export { checksumKey, type GroupKey, type Keyring, type Slot } from '../shared/keyring.ts';
@@ -63,6 +72,31 @@ export async function groupKey(group: Group, drives: Drives, ctx: Context, given
   const keys = known.get(ctx.db) ?? new Map<string, GroupKey>();
   known.set(ctx.db, keys.set(name, copyOf(key)));
   return key;
+}
+
+/**
+ * The key of the group that a file was sealed for: by the ring of the drive that it lies on, or one on this computer.
+ * @param given opens the ring; without it the user is asked.
+ * @throws TandemError `key` when no ring of this name is found, or the secret does not open it.
+ */
+export async function keyOfFile(path: string, keyId: string, ctx: Context, given?: GivenSecret): Promise<GroupKey> {
+  const known = listGroups(ctx).find((group) => ringHere(group, keyId, ctx));
+  if (known) return groupKey(known, { master: null, backup: null }, ctx, given);
+  for (let at = dirname(resolve(path)); ; at = dirname(at)) {
+    const groupId = ringAbove(at, keyId);
+    if (groupId !== undefined) {
+      const root = openDriveRoot(at, basename(at) || at);
+      try {
+        return await groupKey(strangeGroup(groupId, root.label), { master: null, backup: root }, ctx, given);
+      } finally {
+        closeDriveRoot(root);
+      }
+    }
+    if (at === dirname(at)) break;
+  }
+  throw new TandemError('key', `The key ring with the key ${keyId} is not on this computer, nor on the file's drive.`, {
+    hint: 'Open the file where it lies on its Backup, or connect that drive once to this computer.',
+  });
 }
 
 /** Whether there is a ring, also one that cannot be used, on any of the drives or on this computer. */
@@ -219,6 +253,29 @@ function noRing(group: Group, places: readonly RingPlace[]): TandemError {
 
 function unusable(group: Group, { name }: RingPlace, why: string): string {
   return `The key ring of ${quote(group.name)} on ${name} cannot be used: ${why}. It was left as it is.`;
+}
+
+function ringHere(group: Group, keyId: string, ctx: Context): boolean {
+  return readPlace(group, null, ctx).ring?.key_id === keyId;
+}
+
+/** The group whose ring with this key is in `.tandem` of a folder. */
+function ringAbove(folder: string, keyId: string): string | undefined {
+  try {
+    const text = readSmallFile(folder, 'keyring.json', LARGEST_RING) ?? '{}';
+    const { group_id: groupId, key_id: found } = JSON.parse(text) as Record<string, unknown>;
+    return found === keyId && typeof groupId === 'string' ? groupId : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A group that this computer does not know, as far as a question about it goes. */
+function strangeGroup(id: string, label: string): Group {
+  const time = new Date(0).toISOString();
+  const drive = { serial_number: null, label, total_size: 0 };
+  const names = { id, name: label, created: time, modified: time, description: '' };
+  return { ...names, master_drive: drive, backup_drive: drive, options: {} };
 }
 
 // --- opening ---

@@ -3,6 +3,7 @@
  * under another one; and what that makes of the work on it. A file that is stored in another form than before gets its new
  * name first; the old one goes when that is on the medium.
  */
+import type { Recorded } from '../shared/hash.ts';
 import type { BaselineRow } from '../shared/rows.ts';
 import { recordedSuffix, type Suffix, storedPath, suffixFor } from '../shared/stored.ts';
 import type { Retired, StageItem } from '../shared/tasks.ts';
@@ -10,7 +11,10 @@ import type { Action } from './reconcile.ts';
 import type { OpenPair, SyncOptions } from './session.ts';
 import { formsOf } from './storing.ts';
 
-type Place = Pick<StageItem, 'path' | 'from' | 'encode' | 'decode' | 'retire' | 'backupFacts' | 'backupShared'>;
+type Place = Pick<
+  StageItem,
+  'path' | 'from' | 'encode' | 'decode' | 'expect' | 'retire' | 'backupFacts' | 'backupShared'
+>;
 
 export class Placing {
   /** The form of files that are written; empty where they keep their names. */
@@ -42,7 +46,7 @@ export class Placing {
       return { ...place, backupFacts: backup, backupShared: shared };
     const retire: Retired | undefined =
       backup === null ? undefined : { path: path + stored, facts: backup, shared, keep: action.kind !== 'convert' };
-    return { ...place, backupFacts: action.occupied ?? null, ...(retire ? { retire } : {}) };
+    return { ...place, ...expected(action), backupFacts: action.occupied ?? null, ...(retire ? { retire } : {}) };
   }
 
   /** A further name of a file gets the form of the first one. */
@@ -70,4 +74,13 @@ export class Placing {
   stands({ path, stored_name }: Pick<BaselineRow, 'path' | 'stored_name'>): string {
     return this.side === 'backup' ? storedPath(path, stored_name) : path;
   }
+}
+
+// --- internal ---
+
+/** The former form goes without a version: what is written has to be what was recorded of it. */
+function expected({ kind, checksum, checksum_algorithm: algorithm }: Action): Pick<StageItem, 'expect'> {
+  if (kind !== 'convert') return {};
+  if (!checksum || !algorithm) throw new Error('a file whose content was never read cannot be converted');
+  return { expect: { algorithm: algorithm as Recorded, checksum } };
 }

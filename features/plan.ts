@@ -22,7 +22,7 @@ import {
   timeLimits,
 } from '../shared/paths.ts';
 import { mountsBelow, type Scan, walkTree } from '../shared/scan.ts';
-import { isStoredWell, PLAIN, type Storing, suffixFor } from '../shared/stored.ts';
+import { isStoredWell, PLAIN, type Storing, splitStored, suffixFor } from '../shared/stored.ts';
 import { bornAt, settableGranularity, statAt } from '../shared/syscalls.ts';
 import type { Traits } from './detect.ts';
 import { type Guard, guardsOf, sayWhatIsNewlyLeftOut } from './guards.ts';
@@ -378,12 +378,12 @@ function rulesFor(inputs: Inputs, limited: ReadonlySet<string>): Rules {
     isStoredWell: (path, stored) => isStoredWell(inputs.storing, path, stored),
     frozen: (path) => limited.has(path) || filter.excludesAny(path),
     unknown: (path) => unknown.some((place) => isInside(path, place)),
-    holdsOthers: (path) => holdsOthers(pair, path, filter),
+    holdsOthers: (path) => holdsOthers(pair, path, filter, inputs.storing),
   };
 }
 
 /** Asked only of a folder that is to give way to a file. */
-function holdsOthers(pair: OpenPair, folder: string, filter: Filter): boolean {
+function holdsOthers(pair: OpenPair, folder: string, filter: Filter, { active, wanted }: Storing): boolean {
   const { bytes, unknown } = walkTree({
     root: pair.backup.dir,
     subpath: folder,
@@ -392,7 +392,11 @@ function holdsOthers(pair: OpenPair, folder: string, filter: Filter): boolean {
   });
   let others = unknown.length > 0;
   eachRecord(bytes, (view) => {
-    const path = bytes.toString('utf8', view.pathStart, view.pathEnd);
+    const place = bytes.toString('utf8', view.pathStart, view.pathEnd);
+    const { path, suffix } =
+      active && bytes[view.factsStart] === 0x66 ? splitStored(place) : { path: place, suffix: wanted };
+    // A plain file on a Backup that stores others: nobody recorded it, or it waits to be converted.
+    if (suffix === '' && wanted !== '') others = true;
     if (filter.excludesAny(path) && !OS_JUNK.includes(baseName(path)) && !baseName(path).startsWith('._'))
       others = true;
   });

@@ -271,7 +271,6 @@ function decideNew(subject: Subject, rules: Rules, evidence: Evidence): Decided 
     if (m.target !== b.target) return conflict(subject, 'modified_both', 'the link points elsewhere on each side');
     return act(subject, metadataEqual(m, b, rules) ? 'adopt' : 'meta', 'equal on both sides');
   }
-  // What a stored file holds, only its content tells.
   if (b.stored === '' && m.size !== b.size) return unequalContent(subject, m, b, rules);
   if (rules.trustMtime && !rules.compareContents && timesEqual(m.mtime, b.mtime, rules))
     return act(subject, 'adopt', 'equal size and time (--trust-mtime)');
@@ -303,7 +302,8 @@ function compareBoth(subject: Subject, m: Entry, b: Entry, rules: Rules, evidenc
 
 function decideRecorded(subject: Subject, row: Recorded, rules: Rules, evidence: Evidence): Decided {
   const { m, b } = subject;
-  const doubt = row.doubt !== '' || rules.compareContents || rules.full;
+  const unproved = row.checksum === '' && b?.kind === 'f' && !rules.isStoredWell(subject.path, b.stored);
+  const doubt = row.doubt !== '' || rules.compareContents || rules.full || unproved;
   let master = sideState(m, row.master_facts, row, rules.master, doubt);
   let backup = sideState(b, row.backup_facts, row, rules.backup, doubt);
   if (isFile(m, master) || isFile(b, backup)) {
@@ -342,10 +342,10 @@ function isFile(entry: Entry | undefined, state: SideState): boolean {
 function bothSame(subject: Subject, row: Recorded, master: SideState, backup: SideState, rules: Rules): Decided {
   const { m, b } = subject;
   if (!m || !b) return { kind: 'equal', file: false };
-  if (m.kind === 'f' && !rules.isStoredWell(subject.path, b.stored))
-    return act(subject, 'convert', 'is to be stored in another form');
+  const well = m.kind !== 'f' || rules.isStoredWell(subject.path, b.stored);
+  if (!well && row.checksum !== '') return act(subject, 'convert', 'is to be stored in another form');
   const sameFacts = m.facts === row.master_facts && b.facts === row.backup_facts;
-  if (sameFacts && row.doubt === '' && !rules.full) return { kind: 'equal', file: m.kind !== 'd' };
+  if (sameFacts && row.doubt === '' && !rules.full && well) return { kind: 'equal', file: m.kind !== 'd' };
   if (rules.full) return act(subject, 'meta', 'everything is written anew (--full)');
   if (sameFacts) return act(subject, 'adopt', 'content confirmed');
   if (master === 'same' && backup === 'same')
@@ -489,7 +489,7 @@ function act(
   if (b && b.stored !== '') action.stored = b.stored;
   if (m?.kind === 'f' && m.blocks >= 0 && m.blocks * 512 < m.size && m.size >= 65_536) action.sparse = true;
   if (more.checksum !== undefined) action.checksum = more.checksum;
-  else if (row && row.checksum !== '' && (kind === 'adopt' || kind === 'meta')) {
+  else if (row && row.checksum !== '' && ['adopt', 'meta', 'convert'].includes(kind)) {
     action.checksum = row.checksum;
     action.checksum_algorithm = row.checksum_algorithm;
   }

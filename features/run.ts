@@ -309,6 +309,8 @@ async function journal(
       actions = steps.flatMap(({ plan }) => plan.actions);
       if (actions.length > LARGE_PLAN) collectGarbage();
       if (actions.some((action) => !QUIET.includes(action.kind))) begin();
+      // Before anything sealed comes to a drive, what opens it is there.
+      if (journey) bringKeyring(pair, locks, ctx);
       await carryOut(steps, kind, { pair, locks, operationId, operation, statistics, changes }, ctx);
       if (actions.length > LARGE_PLAN) collectGarbage();
     } finally {
@@ -338,6 +340,19 @@ async function journal(
   }
 }
 
+/** A drive that is new, or was away when a password changed, gets what the others have. */
+function bringKeyring(pair: OpenPair, locks: readonly DriveLock[], ctx: Context): void {
+  const { key } = pair.secret;
+  if (key === null) return;
+  const prove = (): void => {
+    assertIdentity(pair);
+    for (const lock of locks) lock.confirm();
+  };
+  const master = pair.masterDrive.read_only ? null : pair.master;
+  for (const message of spreadKeyring(pair.group, key, { master, backup: pair.backup }, prove, ctx))
+    ctx.emit({ kind: 'warning', message });
+}
+
 async function carryOut(
   steps: readonly Step[],
   kind: string,
@@ -355,7 +370,6 @@ async function carryOut(
     await noteFilter(pairId, filterText(first.plan.options.filters), ctx);
     await acknowledgeForced(first.plan.guards, pairId, ctx);
   }
-  bringRing(run, ctx);
   let firstSeq = 0;
   const late: InboxEntry[] = [];
   let ended = false;
@@ -381,18 +395,6 @@ async function carryOut(
   } finally {
     await fillInbox(steps, late, pairId, ended, run, ctx);
   }
-}
-
-/** A drive that is new, or was away when a password changed, has the key ring before anything sealed comes to it. */
-function bringRing({ pair, locks, statistics }: Pick<ApplyTask, 'pair' | 'locks' | 'statistics'>, ctx: Context): void {
-  const { key } = pair.secret;
-  if (key === null || pair.storedSide !== 'backup') return;
-  const prove = (): void => {
-    assertIdentity(pair);
-    for (const lock of locks) lock.confirm();
-  };
-  const problems = spreadKeyring(pair.group, key, { master: pair.master, backup: pair.backup }, prove, ctx);
-  statistics.problems.push(...problems.map((message) => ({ path: '', message })));
 }
 
 /** 0 where one side is a plain folder, for which nothing is recorded. */

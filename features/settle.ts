@@ -8,7 +8,7 @@ import { extname, join } from 'node:path';
 import type { Context } from '../shared/context.ts';
 import { messageOf, type Problem, TandemError } from '../shared/errors.ts';
 import { type OpenConflict, readConflicts } from '../shared/inbox.ts';
-import { Entry, factsOf } from '../shared/listing.ts';
+import { Entry, factsOf, sameInode } from '../shared/listing.ts';
 import { POLICY_TYPES, type Policy } from '../shared/options.ts';
 import { displayPath, isInside, parentOf, type RelPath, relPath } from '../shared/paths.ts';
 import { closeDriveRoot, openDriveRoot } from '../shared/store.ts';
@@ -162,7 +162,11 @@ async function chooser(
 /** A conflict that was found while a run carried its plan out has no facts: the look now is the first. */
 function hasChanged(now: Action, recorded: OpenConflict | undefined): boolean {
   if (!recorded || (recorded.master_facts === null && recorded.backup_facts === null)) return false;
-  return now.master !== recorded.master_facts || now.backup !== recorded.backup_facts;
+  if (now.master !== recorded.master_facts) return true;
+  const { backup_facts: facts } = recorded;
+  // What was done to another name of the file moved its ctime.
+  const shared = now.backup_shared && now.backup !== null && facts !== null && sameInode(now.backup, facts);
+  return now.backup !== facts && !shared;
 }
 
 /** The deepest folder that all these paths lie in, and that is on one of the drives. */

@@ -4,12 +4,18 @@
  */
 import { closeSync, copyFileSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { findPair } from '../shared/baseline.ts';
 import { decoderFor } from '../shared/codec.ts';
+import { availableCompression } from '../shared/compressed.ts';
 import type { Context } from '../shared/context.ts';
+import { TandemError } from '../shared/errors.ts';
+import { displayPath } from '../shared/paths.ts';
 import { formsOf, storedForms } from '../shared/storage.ts';
 import { PLAIN, type Storing, type Suffix } from '../shared/stored.ts';
+import { statAt } from '../shared/syscalls.ts';
+import { TRASH } from '../shared/trash.ts';
 import { groupKey } from './keyring.ts';
-import type { OpenPair, SyncOptions } from './session.ts';
+import { type OpenPair, type SyncOptions, syncOptions } from './session.ts';
 
 export { allStoredWell, formsOf, storedForms } from '../shared/storage.ts';
 
@@ -18,7 +24,23 @@ export async function storingOf(pairId: number | null, options: SyncOptions, ctx
   const forms = formsOf(options);
   const kept = pairId === null ? { stored: false, sealed: false } : await storedForms(pairId, ctx);
   if (forms.wanted === '' && !kept.stored) return PLAIN;
+  const { note } = availableCompression(options.compression_type, options.compression_level);
+  if (forms.wanted !== forms.asked && note !== undefined) ctx.emit({ kind: 'note', message: note });
   return { ...forms, active: true, sealed: options.enable_encryption || kept.sealed };
+}
+
+/**
+ * For a plan that was made earlier: it is carried out only where files are stored as it says.
+ * @throws TandemError `invalid` where the group's options say otherwise now; `key`.
+ */
+export async function requireForm(planned: SyncOptions, pair: OpenPair, ctx: Context): Promise<void> {
+  const [then, now] = [formsOf(planned), formsOf(syncOptions(pair.group, {}))];
+  if (then.asked !== now.asked)
+    throw new TandemError('invalid', 'The plan was made for a Backup whose files are stored in another form.', {
+      hint: 'Make a new plan with `tandem sync plan`.',
+    });
+  const pairId = await findPair(pair.masterUuid, pair.backupUuid, ctx);
+  if ((await storingOf(pairId, planned, ctx)).sealed) await haveKey(pair, ctx);
 }
 
 /** A plain copy of a file of the Backup on this computer, whatever its form. @throws TandemError for one that cannot be opened. */
@@ -55,4 +77,13 @@ export async function haveKey(pair: OpenPair, ctx: Context): Promise<void> {
     pair.secret.key = await groupKey(pair.group, { master, backup }, ctx);
   }
   if (pair.secret.key) pair.workers?.setKey(pair.secret.key);
+}
+
+/** Versions from before the Backup was sealed are as they were: whoever seals is told so. */
+export function sayPlainVersions(pair: OpenPair, options: SyncOptions, converted: number, ctx: Context): void {
+  if (!options.enable_encryption || converted === 0 || statAt(pair.backup.dir, TRASH) === null) return;
+  ctx.emit({
+    kind: 'note',
+    message: `Versions on '${displayPath(pair.backup.label)}' from before it was sealed are not: \`tandem restore prune ${displayPath(pair.group.name)} --older-than 1d\` removes those that are older than a day.`,
+  });
 }

@@ -326,7 +326,8 @@ class Included {
     if (!this.filter.mayMatch(bytes[name] ?? 0, name + 1 < view.pathEnd ? (bytes[name + 1] ?? 0) : 0)) return false;
     const folder = bytes[view.factsStart] === 0x64;
     const place = bytes.toString('utf8', view.pathStart, view.pathEnd);
-    const excluded = this.filter.excludes(this.meaning && !folder ? this.meaning(place) : place, folder);
+    const file = bytes[view.factsStart] === 0x66;
+    const excluded = this.filter.excludes(this.meaning && file ? this.meaning(place) : place, folder);
     if (excluded && folder)
       this.skipped = Buffer.concat([bytes.subarray(view.pathStart, view.pathEnd), Buffer.from('/')]);
     return excluded;

@@ -38,6 +38,7 @@ import { planProblem } from './saved.ts';
 import { openPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
 import { settleByPolicy } from './settle.ts';
 import { megabytesOf, steeringVerbs } from './steering.ts';
+import { requireForm, sayPlainVersions } from './storing.ts';
 import { type Target, targetName, targetOf, targetsOf } from './targets.ts';
 import { lookAhead } from './travel.ts';
 
@@ -83,6 +84,7 @@ export async function applySavedPlan(
         guard: 'careful',
         hint: 'Make a new plan with `tandem sync plan`; --force careful runs this one.',
       });
+    await requireForm(plan.options, pair, ctx);
     assertGuards(plan, ctx);
     const left = skip.map((path) => relPath(path));
     return [{ plan: withoutPaths(plan, left), strict: true }];
@@ -169,6 +171,7 @@ function syncTarget(target: Target, flags: RunFlags, ctx: Context): Promise<Sync
     const plan = await makePlan(pair, target, options, running, () => workersOf(pair, operation, options).warm());
     await makeRoom(plan, pair, operation, ctx);
     assertGuards(plan, ctx);
+    sayPlainVersions(pair, options, plan.totals.convert, ctx);
     return settleByPolicy(plan, options.conflict_policy, pair, running);
   });
 }

@@ -269,11 +269,12 @@ async function runParsed(parsed: Parsed | undefined): Promise<number> {
   for (const signal of STOP_SIGNALS) process.on(signal, stop);
   const noReader = (): void => soft.abort();
   process.stdout.once('error', noReader);
-  const ctx = contextFor(globals, soft.signal, hard.signal, (event) => {
+  const noteEvent = (event: TandemEvent): void => {
     if (event.kind === 'operation_started' || event.kind === 'operation_ended')
       inOperation = event.kind === 'operation_started';
     view.show(event);
-  });
+  };
+  const ctx = contextFor(globals, soft.signal, hard.signal, noteEvent, view);
   const write = (line: string): void => {
     if (!globals.quiet || globals.json) process.stdout.write(`${line}\n`);
   };
@@ -297,6 +298,7 @@ function contextFor(
   signal: AbortSignal,
   hardSignal: AbortSignal,
   emit: (event: TandemEvent) => void,
+  view: ProgressView,
 ): Context {
   const interactive = isatty(0) && isatty(2) && globals.json !== true;
   return createContext({
@@ -306,7 +308,13 @@ function contextFor(
     hardSignal,
     emit,
     force: liftedGuards(globals.force),
-    prompts: terminalPrompts({ interactive, yes: globals.yes === true, signal, fallback: refusingPrompts }),
+    prompts: terminalPrompts({
+      interactive,
+      yes: globals.yes === true,
+      signal,
+      fallback: refusingPrompts,
+      during: (question) => view.during(question),
+    }),
   });
 }
 

@@ -4,6 +4,7 @@
  */
 import { closeSync, constants, ftruncateSync, readSync, writeSync } from 'node:fs';
 import type { Codec } from './codec.ts';
+import type { Digester } from './digests.ts';
 import { errnoOf } from './errors.ts';
 import type { Hasher, HasherFactory } from './hash.ts';
 import type { LargeCopy } from './resume.ts';
@@ -30,10 +31,14 @@ export interface Copied {
   bytes: number;
   /** Bytes that were written, where they are not the content itself. */
   written?: number;
+  /** Another checksum that was asked for. */
+  other?: string;
 }
 
 const CHUNK = 4 * 1024 * 1024;
 const SMALL = 1024 * 1024;
+/** Smaller files are hashed before another thread has begun. */
+const LARGE = 64 * 1024 * 1024;
 const ZEROS = Buffer.alloc(64 * 1024);
 
 export class Content {
@@ -49,22 +54,12 @@ export class Content {
   /** Null when the run was stopped in the middle. */
   copy(source: number, target: number, size: number, sparse: boolean): Copied | null {
     if (size <= SMALL && !sparse) {
-      let bytes = 0;
-      for (;;) {
-        const wanted = size + 1 - bytes;
-        const read = readSync(source, this.buffer, bytes, wanted, -1);
-        bytes += read;
-        // A short read that comes to the expected size is the end; a longer file than expected shows as a longer read.
-        if (read === 0 || bytes === size || bytes > size) break;
-      }
-      const content = this.buffer.subarray(0, bytes);
+      const content = this.readSmall(source, size);
+      const bytes = content.length;
       for (let left = bytes; left > 0; ) left -= this.control.allowed(left);
       writeFully(target, content);
       this.control.moved(bytes);
-      if (!this.newHasher.single) return { checksum: this.newHasher.once(content), bytes };
-      const hasher = this.newHasher();
-      hasher.update(content);
-      return { checksum: this.ended(hasher), bytes };
+      return { checksum: this.sumOf(content), bytes };
     }
     const hasher = this.newHasher();
     const bytes = sparse
@@ -77,15 +72,25 @@ export class Content {
 
   /**
    * Writes the stored form of a file. Null when the run was stopped in the middle.
+   * @param how `plain`: what is written is the content itself, and zeros become holes; `also` takes another checksum of it.
    * @returns the checksum and the length of the content, and the length of what was written.
    */
-  encode(source: number, target: number, size: number, encoder: Codec): Copied | null {
-    const hasher = this.newHasher();
+  encode(
+    source: number,
+    target: number,
+    size: number,
+    encoder: Codec,
+    how: { plain: boolean; also: Digester | undefined },
+  ): Copied | null {
+    const { plain, also } = how;
+    if (size <= SMALL) return this.encodeSmall(source, target, size, encoder, how);
+    // Sealing and compressing go on while another thread takes the checksum.
+    const hasher = (size >= LARGE ? (this.newHasher.large ?? this.newHasher) : this.newHasher)();
     let bytes = 0;
     let written = 0;
     const write = (pieces: readonly Uint8Array[]): boolean => {
       for (const piece of pieces) {
-        if (!this.writeGently(target, piece, written)) return false;
+        if (!this.writeGently(target, piece, written, plain)) return false;
         written += piece.length;
       }
       return true;
@@ -99,13 +104,53 @@ export class Content {
       if (bytes > size) break;
       const content = this.buffer.subarray(0, read);
       hasher.update(content);
+      also?.update(content);
       if (!write(encoder.update(content))) return null;
       this.control.moved(read);
     }
     // Not what it was when it was opened: nothing of it is kept.
     if (bytes !== size) return { checksum: '', bytes, written };
     if (!write(encoder.final())) return null;
-    return { checksum: this.ended(hasher), bytes, written };
+    if (plain) ftruncateSync(target, written);
+    return { checksum: this.ended(hasher), bytes, written, ...(also ? { other: also.digest() } : {}) };
+  }
+
+  /** One read and one write: system calls are most of what a small file costs. */
+  private encodeSmall(
+    source: number,
+    target: number,
+    size: number,
+    encoder: Codec,
+    { plain, also }: { plain: boolean; also: Digester | undefined },
+  ): Copied | null {
+    const content = this.readSmall(source, size);
+    const bytes = content.length;
+    if (bytes !== size) return { checksum: '', bytes };
+    const whole = Buffer.concat([...encoder.update(content), ...encoder.final()]);
+    if (!this.writeGently(target, whole, 0, plain)) return null;
+    if (plain) ftruncateSync(target, bytes);
+    this.control.moved(bytes);
+    also?.update(content);
+    const other = also ? { other: also.digest() } : {};
+    return { checksum: this.sumOf(content), bytes, written: whole.length, ...other };
+  }
+
+  /** Up to one byte more than expected, into the buffer. */
+  private readSmall(source: number, size: number): Buffer {
+    let bytes = 0;
+    for (;;) {
+      const read = readSync(source, this.buffer, bytes, size + 1 - bytes, -1);
+      bytes += read;
+      // A short read that comes to the expected size is the end; a longer file than expected shows as a longer read.
+      if (read === 0 || bytes === size || bytes > size) return this.buffer.subarray(0, bytes);
+    }
+  }
+
+  private sumOf(content: Buffer): string {
+    if (!this.newHasher.single) return this.newHasher.once(content);
+    const hasher = this.newHasher();
+    hasher.update(content);
+    return this.ended(hasher);
   }
 
   /** Writes the content of a stored file; what holds nothing but zeros becomes a hole. Null when the run was stopped. */

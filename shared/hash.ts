@@ -42,6 +42,8 @@ export interface HasherFactory {
   once(bytes: Uint8Array): string;
   /** Makes hashers of the first checksum alone; only where these take two. */
   single?: HasherFactory;
+  /** Makes hashers for large files, which work in a thread of their own. */
+  large?: HasherFactory;
 }
 
 /** xxh128 is WebAssembly and has to be loaded once; the others are there at once. */
@@ -72,7 +74,9 @@ export function keyedChecksum(checksum: string, key: Uint8Array): string {
 
 /** Hashers of keyed checksums; the key is needed only when one of them is read. */
 export function keyedFactory(base: HasherFactory, keyed: KeyChecksum): HasherFactory {
-  return Object.assign(() => keyedHasher(base(), keyed), { once: (bytes: Uint8Array) => keyed(base.once(bytes)) });
+  const once = (bytes: Uint8Array): string => keyed(base.once(bytes));
+  const large = base.large ? { large: keyedFactory(base.large, keyed) } : {};
+  return Object.assign(() => keyedHasher(base(), keyed), { once, ...large });
 }
 
 function keyedHasher(base: Hasher, keyed: KeyChecksum): Hasher {
@@ -86,7 +90,8 @@ function keyedHasher(base: Hasher, keyed: KeyChecksum): Hasher {
 /** Hashers that take two checksums of the same bytes in one pass. */
 export function pairedFactory(first: HasherFactory, second: HasherFactory): HasherFactory {
   const start = (): Hasher => pairedHasher(first(), second());
-  return Object.assign(start, { once: (bytes: Uint8Array) => first.once(bytes), single: first });
+  const large = first.large && second.large ? { large: pairedFactory(first.large, second.large) } : {};
+  return Object.assign(start, { once: (bytes: Uint8Array) => first.once(bytes), single: first, ...large });
 }
 
 function pairedHasher(one: Hasher, two: Hasher): Hasher {

@@ -13,6 +13,7 @@ export class ProgressView {
   private readonly how: 'bar' | 'plain' | 'json' | 'none';
   private readonly quiet: boolean;
   private drawn = false;
+  private asking = false;
   private lastPlain = 0;
 
   constructor(options: ProgressOptions) {
@@ -44,7 +45,19 @@ export class ProgressView {
     this.drawn = false;
   }
 
+  /** While a question is open nothing is drawn over it. */
+  async during<T>(question: () => Promise<T>): Promise<T> {
+    this.end();
+    this.asking = true;
+    try {
+      return await question();
+    } finally {
+      this.asking = false;
+    }
+  }
+
   private progress(progress: Progress): void {
+    if (this.asking) return;
     if (this.how === 'bar') {
       const width = process.stderr.columns || 80;
       process.stderr.write(`\r\u001b[2K${barLine(progress, width - 1)}`);

@@ -12,17 +12,19 @@ export interface PromptOptions {
   /** Ends a waiting question as `cancelled`. */
   signal: AbortSignal;
   fallback: Prompts;
+  /** Around each question, for whatever else writes to the terminal. */
+  during?<T>(question: () => Promise<T>): Promise<T>;
 }
 
 export function terminalPrompts(options: PromptOptions): Prompts {
-  const { interactive, yes, signal, fallback } = options;
+  const { interactive, yes, signal, fallback, during = (question) => question() } = options;
   if (!interactive) {
     return {
       ...fallback,
       confirm: (question, flag) => (yes ? Promise.resolve(true) : fallback.confirm(question, flag)),
     };
   }
-  const ask = (question: string): Promise<string> => askOnTerminal(question, signal);
+  const ask = (question: string): Promise<string> => during(() => askOnTerminal(question, signal));
   return {
     interactive: true,
     confirm: async (question) => {
@@ -41,14 +43,15 @@ export function terminalPrompts(options: PromptOptions): Prompts {
       }
     },
     input: (question) => ask(`${displayPath(question)} `),
-    secret: async (question) => {
-      process.stderr.write(`${displayPath(question)} `);
-      try {
-        return await askOnTerminal('', signal, SILENT, false);
-      } finally {
-        process.stderr.write('\n');
-      }
-    },
+    secret: (question) =>
+      during(async () => {
+        process.stderr.write(`${displayPath(question)} `);
+        try {
+          return await askOnTerminal('', signal, SILENT, false);
+        } finally {
+          process.stderr.write('\n');
+        }
+      }),
   };
 }
 

@@ -17,6 +17,9 @@ import { readSmallFile } from './own-folder.ts';
 import type { DriveRoot } from './store.ts';
 import { OPEN_CREATE, openAt, renameOver, unlinkAt } from './syscalls.ts';
 
+/** Bytes; a ring with the most slots and removals that are allowed has a fifth of it. */
+export const LARGEST_RING = 1024 * 1024;
+
 /** The drives of a group that are open. */
 export interface Drives {
   master: DriveRoot | null;
@@ -57,7 +60,7 @@ export function readPlace(
 ): Pick<RingPlace, 'ring' | 'problem' | 'text'> {
   let text: string | undefined;
   try {
-    text = root === null ? readOwn(group, ctx) : readSmallFile(root.dir.path, NAME, LARGEST);
+    text = root === null ? readOwn(group, ctx) : readSmallFile(root.dir.path, NAME, LARGEST_RING);
     return { ring: text === undefined ? null : readRing(text, group.id), problem: null, text };
   } catch (error) {
     return { ring: null, problem: explain(error), text };
@@ -110,9 +113,6 @@ export function discardRing(place: RingPlace, group: Group, text: string, ctx: C
 // --- internal ---
 
 const NAME = 'keyring.json';
-
-/** Bytes; a ring with the most slots and removals that are allowed has a fifth of it. */
-const LARGEST = 1024 * 1024;
 
 /** An id that a file brought along names no file by itself. */
 function ownFile(group: Group, ctx: Context): string {

@@ -1,4 +1,5 @@
 /** What travels between a run and its worker threads: the drives, the items of work, and what became of each. */
+import type { Recorded } from './hash.ts';
 import type { ClockRules } from './rows.ts';
 import type { Suffix } from './stored.ts';
 import type { Dir, Kind } from './syscalls.ts';
@@ -54,6 +55,8 @@ export interface StageItem {
   encode?: Suffix;
   /** What is read is a stored file of this form. */
   decode?: Suffix;
+  /** What the content has to be, or nothing is written. */
+  expect?: { algorithm: Recorded; checksum: string };
   /** What stands under another name until this is in place, and goes then. */
   retire?: Retired;
   /** Make a hard link to this path of the Backup instead of copying. */

@@ -8,6 +8,7 @@
 import { closeSync, constants, fsyncSync } from 'node:fs';
 import { type Codec, type CodecSettings, decoderFor, encoderFor } from './codec.ts';
 import { Content, type Control, type Copied } from './content.ts';
+import type { Digester, Hashers } from './digests.ts';
 import { errnoOf, explain, TandemError } from './errors.ts';
 import { FolderCache } from './folders.ts';
 import type { HasherFactory, Recorded } from './hash.ts';
@@ -78,6 +79,7 @@ export class Transfer {
   protected readonly source: string;
   protected readonly target: string;
   private readonly umask = process.umask();
+  private expecting: Hashers = new Map();
   /** Trash names fixed by an intent record, by item. */
   private readonly announced = new Map<number, string>();
 
@@ -120,9 +122,13 @@ export class Transfer {
 
   // --- stage ---
 
-  /** @param folder of the drive for the partials, when it is not the one of all workers. */
-  stage(items: readonly StageItem[], folder?: string): StageResult[] {
+  /**
+   * @param folder of the drive for the partials, when it is not the one of all workers.
+   * @param hashers for what is expected of contents, where that is another checksum than is taken anyway.
+   */
+  stage(items: readonly StageItem[], folder?: string, hashers?: Hashers): StageResult[] {
     let partials: Dir;
+    this.expecting = hashers ?? new Map();
     try {
       partials = this.begin(folder);
     } catch (error) {
@@ -177,12 +183,21 @@ export class Transfer {
           : null;
       const target = large?.target ?? openAt(partials, partialName(item.seq), OPEN_CREATE, before.mode & 0o777);
       try {
-        const copied = asItIs
-          ? large
-            ? this.content.finish(source, large, before.size)
-            : this.content.copy(source, target, before.size, isSparse(before))
-          : this.recode(item, source, target, before);
+        const copied =
+          asItIs && !item.expect
+            ? large
+              ? this.content.finish(source, large, before.size)
+              : this.content.copy(source, target, before.size, isSparse(before))
+            : this.recode(item, source, target, before);
         if (copied === null) return stageResult(item, 'stopped', 'stopped while it was being copied');
+        if (item.expect && copied.bytes === before.size && !this.isExpected(item.expect, copied)) {
+          unlinkAt(partials, partialName(item.seq));
+          return stageResult(
+            item,
+            'failed',
+            `${this.source}: the content is not what was recorded; its copy stays as it is`,
+          );
+        }
         // That nothing else changed is proved by `commit`, which looks at the name once more.
         if (!item.decode && copied.bytes !== before.size) {
           unlinkAt(partials, partialName(item.seq));
@@ -208,7 +223,16 @@ export class Transfer {
     const name = baseName(item.from ?? item.path);
     const nanoseconds = BigInt(mtime.seconds) * 1_000_000_000n + BigInt(mtime.nanoseconds);
     const encoder = encoderFor(item.encode ?? '', this.codec, { name, size, mtime: nanoseconds });
-    return this.content.encode(source, target, size, encoder);
+    const how = { plain: !item.encode, also: this.expectedHasher(item) };
+    return this.content.encode(source, target, size, encoder, how);
+  }
+
+  private expectedHasher({ expect }: StageItem): Digester | undefined {
+    return expect && expect.algorithm !== this.algorithm ? this.expecting.get(expect.algorithm)?.() : undefined;
+  }
+
+  private isExpected({ algorithm, checksum }: NonNullable<StageItem['expect']>, copied: Copied): boolean {
+    return (algorithm === this.algorithm ? copied.checksum : copied.other) === checksum;
   }
 
   private large(item: StageItem, facts: string, partials: Dir, { mode }: Stat, source: number): LargeCopy {

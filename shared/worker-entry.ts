@@ -1,9 +1,11 @@
 /** Inside a worker thread: carries out the tasks of shared/workers.ts one after the other. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { asideFactory } from './aside.ts';
 import type { Control } from './content.ts';
 import { type Digest, hashersFor } from './digests.ts';
 import { errnoOf, messageOf } from './errors.ts';
 import {
+  type Algorithm,
   type HasherFactory,
   hasherFactory,
   isKeyed,
@@ -15,6 +17,7 @@ import {
 } from './hash.ts';
 import { checksumKey, type GroupKey } from './keyring.ts';
 import { ScrubTransfer } from './scrub.ts';
+import type { StageItem } from './tasks.ts';
 import { TokenBucket } from './throttle.ts';
 import {
   BUCKET_AT,
@@ -106,6 +109,12 @@ function groupKey(): GroupKey | null {
   return { key: at(1, KEY_BYTES), keyId: at(1 + KEY_BYTES, SECRET_BYTES - 1 - KEY_BYTES) };
 }
 
+async function withLarge(algorithm: Algorithm): Promise<HasherFactory> {
+  const near = await hasherFactory(algorithm);
+  const large = asideFactory(algorithm, near);
+  return large ? Object.assign(() => near(), { once: near.once, large }) : near;
+}
+
 let checksums: Buffer | undefined;
 
 function keyChecksum(checksum: string): string {
@@ -119,9 +128,9 @@ function keyChecksum(checksum: string): string {
 
 /** With `mhl` each content that is read is also given the checksum of manifests. */
 async function makerOf(algorithm: Recorded, mhl: boolean): Promise<HasherFactory> {
-  const plain = await hasherFactory(plainAlgorithm(algorithm));
+  const plain = await withLarge(plainAlgorithm(algorithm));
   const maker = isKeyed(algorithm) ? keyedFactory(plain, keyChecksum) : plain;
-  return mhl && algorithm !== 'xxh128' ? pairedFactory(maker, await hasherFactory('xxh128')) : maker;
+  return mhl && algorithm !== 'xxh128' ? pairedFactory(maker, await withLarge('xxh128')) : maker;
 }
 
 /** Puts in what cannot be sent to a thread. */
@@ -132,6 +141,10 @@ async function withFunctions(
 ): Promise<unknown[]> {
   if (task === 'remove') return [args[0], isJunk];
   if (task === 'hash') return [args[0], args[1], await makerOf(args[2] as Recorded, mhl)];
+  if (task === 'stage') {
+    const expected = (args[0] as StageItem[]).flatMap(({ expect }) => expect?.algorithm ?? []);
+    return expected.length === 0 ? args : [args[0], undefined, await hashersFor(expected, keyChecksum)];
+  }
   if (task === 'scrub') return [args[0], args[1], args[2], await hashersFor(args[3] as Digest[], keyChecksum)];
   return args;
 }

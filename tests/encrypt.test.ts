@@ -13,7 +13,6 @@ import {
   readFileSync,
   readSync,
   rmSync,
-  statfsSync,
   statSync,
   truncateSync,
   utimesSync,
@@ -446,56 +445,18 @@ test('large files: one that changes while it is sealed, a cancellation and a ful
       { signal: stop.signal, meanwhile: () => stop.abort() },
     );
     assert.is((await refusal(cancelled)).code, 'cancelled');
-    if (existsSync('/dev/full')) {
-      const [input, output] = [openSync(plain, 'r'), openSync('/dev/full', 'w')];
-      for (const lanes of [1, 3])
-        try {
-          await throughLanes({ way: 'seal', input, output }, sealingKeys(KEY), stop.signal, lanes);
-          assert.unreachable('it was written');
-        } catch (error) {
-          assert.ok(['ENOSPC', 'ESPIPE', 'cancelled'].includes((error as { code: string }).code), String(error));
-        }
-      closeSync(input);
-      closeSync(output);
+    if (!existsSync('/dev/full')) return;
+    const [input, output] = [openSync(plain, 'r'), openSync('/dev/full', 'w')];
+    for (const lanes of [1, 3]) {
+      const { signal } = new AbortController();
+      const error: unknown = await throughLanes({ way: 'seal', input, output }, sealingKeys(KEY), signal, lanes).catch(
+        (reason: unknown) => reason,
+      );
+      assert.is((error as { code?: string }).code, 'ENOSPC', String(error));
     }
+    closeSync(input);
+    closeSync(output);
   }));
-
-/** Where there is room for a few GiB, in memory rather than on a drive. */
-function roomy(bytes: number): string {
-  const memory = existsSync('/dev/shm') ? statfsSync('/dev/shm') : undefined;
-  return memory !== undefined && memory.bavail * memory.bsize > bytes ? '/dev/shm' : tmpdir();
-}
-
-test('a file of 4 GiB is sealed and opened in less than 250 MB of memory', async () => {
-  const GIB = 1024 ** 3;
-  const folder = mkdtempSync(join(roomy(12 * GIB), 'tandem-encrypt-'));
-  try {
-    const at = (name: string): string => join(folder, name);
-    const key = secretFile(folder, 'key', randomBytes(64));
-    closeSync(openSync(at('a'), 'w'));
-    truncateSync(at('a'), 4 * GIB);
-    const tandem = join(REPOSITORY, 'tui', 'tandem.mjs');
-    const peak = at('peak.mjs');
-    const says = 'writeSync(2, "peak " + process.resourceUsage().maxRSS)';
-    writeFileSync(peak, `import { writeSync } from 'node:fs'; process.on('exit', () => ${says});`);
-    const encrypt = (...words: string[]): { status: number | null; stderr: string } =>
-      spawnSync(process.execPath, ['--import', peak, tandem, 'encrypt', ...words, '--key-file', key], {
-        encoding: 'utf8',
-      });
-    for (const words of [
-      ['seal', at('a'), at('b')],
-      ['open', at('b'), at('c')],
-    ]) {
-      const { status, stderr } = encrypt(...words);
-      assert.is(status, 0, stderr);
-      const peaks = [...stderr.matchAll(/peak (\d+)/g)].map(([, kilobytes]) => Number(kilobytes) / 1000);
-      assert.ok(peaks.length > 0 && Math.max(...peaks) < 250, stderr);
-    }
-    assert.is(statSync(at('c')).size, 4 * GIB);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-});
 
 const python = spawnSync('python3', ['-c', 'import cryptography'], { encoding: 'utf8' });
 if (python.status === 0) {

@@ -20,11 +20,13 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { listConflicts, resolveConflicts } from '../features/conflicts.ts';
+import { inspectSealed, openFile } from '../features/encrypt.ts';
 import { getGroup, setGroupOptions } from '../features/groups.ts';
-import { initKeyring } from '../features/keyring.ts';
+import { initKeyring, keyOfFile } from '../features/keyring.ts';
 import { planRestore, restoreFromBackup } from '../features/restore.ts';
 import { undoOperation } from '../features/undo.ts';
 import { verifyFiles } from '../features/verify.ts';
+import type { TandemError } from '../shared/errors.ts';
 import type { SparseOptions } from '../shared/options.ts';
 import { type TestPair, withPair } from './helpers/pair.ts';
 
@@ -167,6 +169,39 @@ test('from any form to any other: every file is converted once, and each state b
   });
 });
 
+test('what rotted on the Master is not converted: the good copy stays', async () => {
+  await withStored({}, async (pair) => {
+    await pair.sync();
+    const [row] = (await pair.rows()).filter(({ path }) => path === 'notes.txt');
+    const db = await pair.ctx.db();
+    // The record is of other content: as if the Master's had changed without a trace.
+    await db.run("UPDATE file_sync_history SET checksum = ? WHERE relative_path IN ('notes.txt', 'same-notes.txt')", [
+      'ab'.repeat(32),
+    ]);
+    await setForm(pair, { enable_encryption: true });
+    const run = await pair.sync();
+    assert.equal(
+      run.problems.map(({ message }) => message),
+      [
+        'Master: the content is not what was recorded; its copy stays as it is',
+        'stays as it is stored, as its other name does',
+      ],
+    );
+    assert.ok(existsSync(join(pair.backup, 'notes.txt')) && !existsSync(join(pair.backup, 'notes.txt.encrypted')));
+    assert.is((await pair.rows()).find(({ path }) => path === 'notes.txt')?.backup_facts, row?.backup_facts);
+  });
+});
+
+test('a record without a checksum is proved before its file is converted', async () => {
+  await withStored({}, async (pair) => {
+    await pair.sync();
+    await (await pair.ctx.db()).run("UPDATE file_sync_history SET checksum = '', checksum_algorithm = ''", []);
+    await setForm(pair, { enable_compression: true });
+    assert.equal([(await pair.sync()).files_copied, (await pair.sync()).files_copied], [0, 9]);
+    assert.equal((await verifyFiles('Archive', {}, pair.ctx)).findings, []);
+  });
+});
+
 test('a plain file on a sealed Backup is a problem, never content', async () => {
   await withStored({ enable_encryption: true }, async (pair) => {
     await pair.sync();
@@ -200,11 +235,13 @@ test('a stored file that was changed or damaged is a conflict when the Master ch
     bytes[500] = (bytes[500] ?? 0) ^ 1;
     writeFileSync(place, bytes);
     utimesSync(place, before.atime, before.mtime);
-    const found = await verifyFiles('Archive', { repair: true }, pair.ctx);
+    const found = await verifyFiles('Archive', {}, pair.ctx);
     assert.equal(
       found.findings.map(({ path, side, kind }) => `${path} ${side} ${kind}`),
-      ['notes.txt backup rot', 'same-notes.txt backup rot'],
+      ['notes.txt backup edited'],
     );
+    assert.is((await pair.sync()).conflicts_detected, 1);
+    assert.is((await resolveConflicts('Archive', { 'notes.txt': 'keep_master' }, pair.ctx)).status, 'completed');
     assert.equal((await verifyFiles('Archive', {}, pair.ctx)).findings, []);
   });
 });
@@ -275,6 +312,28 @@ test('a version in the trash comes back plain, by operation and by path', async 
     assert.is(plan?.actions[0]?.kind, 'update');
     await restoreFromBackup('Archive', { version: run.operation_id, paths: ['notes.txt'] }, pair.ctx);
     assert.equal(readFileSync(join(pair.master, 'notes.txt')), former);
+  });
+});
+
+test('a single stored file opens where it lies, with the password alone', async () => {
+  await withStored({ enable_encryption: true }, async (pair) => {
+    await pair.sync();
+    const file = join(pair.backup, 'notes.txt.encrypted');
+    const { key_id } = inspectSealed(file);
+    const secret = { kind: 'password', password: PASSWORD } as const;
+    // A computer that never saw the group.
+    const stranger = pair.context({ dataDir: join(pair.box.root, 'other'), configDir: join(pair.box.root, 'none') });
+    const { key, keyId } = await keyOfFile(file, key_id ?? '', stranger, secret);
+    const out = join(pair.box.root, 'notes.txt');
+    await openFile(file, out, () => ({ kind: 'group_key', key, keyId }), stranger);
+    assert.ok(readFileSync(out).equals(readFileSync(join(pair.master, 'notes.txt'))));
+    for (const wrong of [
+      keyOfFile(file, key_id ?? '', stranger, { kind: 'password', password: 'x' }),
+      keyOfFile(out, key_id ?? '', stranger, secret),
+    ]) {
+      const error = await wrong.catch((caught: unknown) => caught);
+      assert.is((error as TandemError).code, 'key');
+    }
   });
 });
 

@@ -3,6 +3,7 @@
  * thousands of small runs, and what happens in them happens in a known order. Import it before the first run.
  */
 
+import { type Hashers, hashersFor } from '../../shared/digests.ts';
 import {
   type HasherFactory,
   hasherFactory,
@@ -14,6 +15,7 @@ import {
 } from '../../shared/hash.ts';
 import { checksumKey, type GroupKey } from '../../shared/keyring.ts';
 import { ScrubTransfer } from '../../shared/scrub.ts';
+import type { StageItem } from '../../shared/tasks.ts';
 import { type TaskName, WorkerPool, type WorkerSession } from '../../shared/workers.ts';
 
 type Call = (...args: unknown[]) => unknown;
@@ -33,12 +35,17 @@ function wrapWorkers(): void {
     const keyed = (checksum: string): string => keyedChecksum(checksum, checksumKey(keys.get(owner) as GroupKey));
     return isKeyed(algorithm) ? keyedFactory(plain, keyed) : plain;
   };
+  const expectedHashers = (items: readonly StageItem[], owner: WorkerPool): Promise<Hashers> => {
+    const formats = items.flatMap(({ expect }) => expect?.algorithm ?? []);
+    return hashersFor(formats, (checksum) => keyedChecksum(checksum, checksumKey(keys.get(owner) as GroupKey)));
+  };
   const copy = <T>(value: T): T => (value === undefined ? value : (JSON.parse(JSON.stringify(value)) as T));
   const carryOut = async (pool: WorkerPool, task: TaskName, given: unknown[]): Promise<unknown> => {
     const open = pools.get(pool);
     if (!open) throw new Error('the pool has no session yet');
     const args = copy(given);
     if (task === 'hash') args[2] = await makerOf(args[2] as Recorded, pool);
+    if (task === 'stage') args[2] = await expectedHashers(args[0] as StageItem[], pool);
     if (task === 'remove') args[1] = (name: string): boolean => open.junk.has(name) || name.startsWith('._');
     try {
       return copy((open.transfer[task] as Call).apply(open.transfer, args));
