@@ -8,6 +8,7 @@ import { SHORT } from '../shared/bulk-transfer.ts';
 import type { Context } from '../shared/context.ts';
 import type { Phase } from '../shared/events.ts';
 import type { InboxEntry } from '../shared/inbox.ts';
+import { inLanes, type Lanes } from '../shared/lanes.ts';
 import { Entry, sameInode } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import type { ChangeLog } from '../shared/manifest.ts';
@@ -16,8 +17,9 @@ import { parentOf } from '../shared/paths.ts';
 import { clearPartials } from '../shared/recover.ts';
 import { dropWaiting, RESUMABLE } from '../shared/resume.ts';
 import { type ClockRules, isRacy } from '../shared/rows.ts';
+import { addSavings } from '../shared/space.ts';
 import type { SyncStatistics } from '../shared/statistics.ts';
-import { recordedSuffix } from '../shared/stored.ts';
+import { formOf, recordedSuffix } from '../shared/stored.ts';
 import type { CommitItem, Outcome, StageItem, StageResult } from '../shared/tasks.ts';
 import type { WorkerPool } from '../shared/workers.ts';
 import { type ArrangeHost, arrange } from './arrange.ts';
@@ -29,7 +31,7 @@ import { Placing } from './placing.ts';
 import type { Plan } from './plan.ts';
 import type { Action } from './reconcile.ts';
 import { RunRecord } from './record.ts';
-import { assertIdentity, masterClock, type OpenPair, recordedAlgorithm, workerCount, workersOf } from './session.ts';
+import { assertIdentity, lanesOf, masterClock, type OpenPair, recordedAlgorithm, workersOf } from './session.ts';
 
 export interface ApplyTask {
   plan: Plan;
@@ -81,7 +83,7 @@ class Run {
   private readonly task: ApplyTask;
   private readonly ctx: Context;
   private readonly pool: WorkerPool;
-  private readonly lanes: number;
+  private readonly lanes: Lanes;
   private readonly touched = new Set<string>();
   /** Folders that gave way to something else: only then are the records below them forgotten. */
   private readonly gone = new Set<string>();
@@ -106,7 +108,7 @@ class Run {
     this.task = task;
     this.ctx = ctx;
     const { options } = task.plan;
-    this.lanes = workerCount(options);
+    this.lanes = lanesOf(task.pair, options);
     this.pool = workersOf(task.pair, task.operation, options);
     this.control = new RunControl(
       { operationId: task.operationId, operation: task.operation, target: task.plan.target.name },
@@ -225,9 +227,8 @@ class Run {
         this.filesDone += files;
       },
       setAside: (others) => this.setAside(others),
-      placed: async (files, bytes, folders, rows) => {
-        this.statistics.files_copied += files;
-        this.statistics.bytes_copied += bytes;
+      placed: async (files, bytes, written, folders, rows) => {
+        this.count(files, bytes, this.place.encode === '' ? null : written);
         for (const folder of folders) this.touched.add(folder);
         await this.record.copied(files, rows);
       },
@@ -317,19 +318,22 @@ class Run {
     toItem: (one: T) => StageItem,
     retry: StageItem[],
   ): Promise<void> {
-    const groups = groupBySize(work);
+    const groups = groupBySize(work).map((items) => ({ items }));
     const batches = new Batches<Staged>((batch) => this.commit(batch, retry));
-    let next = 0;
-    const lane = async (): Promise<void> => {
-      while (next < groups.length && !this.control.cancelled) {
-        const group = (groups[next] as T[]).map(toItem);
-        next += 1;
-        const startedAt = Date.now();
-        await this.sortStaged(group, await this.pool.run('stage', group), startedAt, batches);
-        await batches.turn();
-      }
+    const stage = async ({ items }: { items: readonly T[] }): Promise<void> => {
+      const group = items.map(toItem);
+      const startedAt = Date.now();
+      await this.sortStaged(group, await this.pool.run('stage', group), startedAt, batches);
+      await batches.turn();
     };
-    const outcomes = await Promise.allSettled(Array.from({ length: this.lanes }, lane));
+    const { pool, control, lanes } = this;
+    const outcomes = await inLanes(
+      groups,
+      lanes,
+      (count) => pool.grow(count),
+      stage,
+      () => control.cancelled,
+    );
     if (!this.control.stopped) await batches.finish();
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   }
@@ -428,11 +432,21 @@ class Run {
     const { path, source_path, backup } = this.subjectOf(item);
     if (item.kind === 'd') this.touched.add(path);
     else {
-      this.statistics.files_copied += 1;
-      this.statistics.bytes_copied += result.bytes;
+      this.count(1, result.bytes, item.encode === undefined || item.linkTo !== null ? null : result.written);
     }
     if (backup?.startsWith('d ')) this.gone.add(path);
     if (source_path === undefined) this.touched.add(parentOf(path));
+  }
+
+  /** @param written bytes that they take up; null: they are not stored in a form of their own. */
+  private count(files: number, bytes: number, written: number | null): void {
+    const { statistics, task } = this;
+    statistics.files_copied += files;
+    statistics.bytes_copied += bytes;
+    if (written === null || files === 0 || !task.plan.options.calculate_space_savings) return;
+    if (formOf(this.place.encode).compression === null) return;
+    const more = { original_size: bytes, compressed_size: written, files_processed: files };
+    statistics.space_savings = addSavings([statistics.space_savings, more]);
   }
 
   private lateConflict(path: string, message: string): FileAction {

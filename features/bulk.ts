@@ -4,6 +4,7 @@
  * put in place, flushed, recorded.
  */
 import { Batches, groupBySize } from '../shared/batches.ts';
+import { inLanes, type Lanes } from '../shared/lanes.ts';
 import type { Suffix } from '../shared/stored.ts';
 import type { Other, Outcome, PlacedGroup } from '../shared/tasks.ts';
 import type { WorkerPool } from '../shared/workers.ts';
@@ -12,7 +13,7 @@ import type { Action } from './reconcile.ts';
 /** What a run gives to its bulk copy. */
 export interface BulkHost {
   readonly pool: WorkerPool;
-  readonly lanes: number;
+  readonly lanes: Lanes;
   /** The form in which they are stored. */
   readonly encode: Suffix;
   readonly control: { readonly cancelled: boolean; readonly stopped: boolean };
@@ -22,8 +23,17 @@ export interface BulkHost {
   staged(files: number): void;
   /** Files that were not done; throws when the drives are not ours any more. */
   setAside(others: readonly { action: Action; outcome: Outcome; message: string }[]): Promise<void>;
-  /** Records the placed files: rows of the baseline as JSON arrays, joined by commas. */
-  placed(files: number, bytes: number, folders: readonly string[], rows: readonly string[]): Promise<void>;
+  /**
+   * Records the placed files: rows of the baseline as JSON arrays, joined by commas.
+   * @param written bytes that they take up on the Backup.
+   */
+  placed(
+    files: number,
+    bytes: number,
+    written: number,
+    folders: readonly string[],
+    rows: readonly string[],
+  ): Promise<void>;
 }
 
 /** @param first number of the first action's partial; they are numbered in a row. */
@@ -31,18 +41,20 @@ export async function copyNewFiles(actions: readonly Action[], first: number, ho
   const groups: Group[] = [];
   let seq = first;
   for (const part of groupBySize(actions)) {
-    groups.push({ first: seq, actions: part, on: 0 });
+    groups.push({ first: seq, items: part, on: 0 });
     seq += part.length;
   }
   const batches = new Batches<Group>((batch) => place(batch, host));
-  let next = 0;
-  const lane = async (): Promise<void> => {
-    for (let group = groups[next++]; group && !host.control.cancelled; group = groups[next++]) {
+  const outcomes = await inLanes(
+    groups,
+    host.lanes,
+    (count) => host.pool.grow(count),
+    async (group) => {
       await stage(group, batches, host);
       await batches.turn();
-    }
-  };
-  const outcomes = await Promise.allSettled(Array.from({ length: host.lanes }, lane));
+    },
+    () => host.control.cancelled,
+  );
   if (!host.control.stopped) await batches.finish();
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
 }
@@ -51,13 +63,13 @@ export async function copyNewFiles(actions: readonly Action[], first: number, ho
 
 interface Group {
   first: number;
-  actions: readonly Action[];
+  items: readonly Action[];
   /** The worker that has it waiting. */
   on: number;
 }
 
 async function stage(group: Group, batches: Batches<Group>, host: BulkHost): Promise<void> {
-  const paths = group.actions.map(({ path }) => path).join('\0');
+  const paths = group.items.map(({ path }) => path).join('\0');
   const { result, on } = await host.pool.runSomewhere('stageNew', group.first, paths, Date.now(), host.encode);
   host.staged(result.files);
   if (result.files > 0) batches.add({ ...group, on }, result.bytes, result.files);
@@ -76,6 +88,7 @@ async function place(batch: readonly Group[], host: BulkHost): Promise<void> {
   await host.placed(
     sum(({ files }) => files),
     sum(({ bytes }) => bytes),
+    sum(({ written }) => written),
     folders,
     rows,
   );
@@ -89,7 +102,7 @@ async function setAside(group: Group, others: readonly Other[], host: BulkHost):
   if (others.length === 0) return;
   await host.setAside(
     others.map(({ seq, outcome, message }) => ({
-      action: group.actions[seq - group.first] as Action,
+      action: group.items[seq - group.first] as Action,
       outcome,
       message,
     })),

@@ -44,6 +44,7 @@ import { listGroups } from './groups.ts';
 import { listOperations } from './history.ts';
 import { projectChecks } from './orphans.ts';
 import { matchPair, ROLE_NAME } from './pairs.ts';
+import { ringChecks } from './rings.ts';
 
 export type { Check } from '../shared/checks.ts';
 
@@ -61,6 +62,7 @@ export async function runChecks(ctx: Context): Promise<Check[]> {
     folder,
     ...(await databaseChecks(folder.status === 'ok', ctx)),
     ...(settings.status === 'fail' ? [] : await driveChecks(groups, reading)),
+    ...(settings.status === 'fail' ? [] : await ringChecks(groups, reading, ctx.dataDir)),
     ...(settings.status === 'fail' ? [] : await projectChecks(groups, reading)),
   ];
 }

@@ -34,6 +34,7 @@ import { checkName, quote, shellWord } from '../shared/named.ts';
 import { flatten, type GroupOptions, optionChange, PRESETS, showValue, withDefaults } from '../shared/options.ts';
 import { displayPath } from '../shared/paths.ts';
 import { partsOf, readProjects } from '../shared/projects-file.ts';
+import { disguiseText, isDisguised, type Storage, storageLines, storageOf } from '../shared/storage.ts';
 import { type DriveInfo, findDrive, listDrives, writeSignature } from './detect.ts';
 import { handoverVerbs } from './handover.ts';
 import {
@@ -316,6 +317,23 @@ const COLUMNS: readonly Column<GroupRow>[] = [
   { title: 'Description', value: (row) => displayPath(row.description) },
 ];
 
+/** With how the Backup stores its files; null: plain. */
+interface StatusRow extends GroupRow {
+  storage: Storage | null;
+}
+
+async function statusOutput(groups: readonly Group[] | undefined, ctx: Context): Promise<Output> {
+  const known = groups ?? listGroups(ctx);
+  const rows: StatusRow[] = [];
+  for (const [index, row] of (await groupRows(ctx, known)).entries())
+    rows.push({ ...row, storage: await storageOf(known[index] as Group, ctx) });
+  const listed = listOutput(rows, groups === undefined ? rows : rows[0]);
+  const stored = rows.flatMap(({ name, storage }) =>
+    storage === null ? [] : [`Backup of ${quote(name)}: ${storageLines(storage).join('\n  ')}`],
+  );
+  return { ...listed, text: (paint) => [listed.text?.(paint) ?? '', ...stored].join('\n') };
+}
+
 const EMPTY = 'No groups yet. Connect two drives and run `tandem groups create`.';
 
 function listOutput(rows: readonly GroupRow[], json: unknown = rows): Output {
@@ -327,6 +345,7 @@ async function showOutput(group: Group, ctx: Context): Promise<Output> {
   if (!row) throw new TandemError('failed', `The group ${quote(group.name)} cannot be shown.`);
   const effective = resolveOptions(group);
   const own = flatten(group.options);
+  const storage = await storageOf(group, ctx);
   const drive = (one: DriveRow): string =>
     [
       displayPath(one.label),
@@ -344,6 +363,7 @@ async function showOutput(group: Group, ctx: Context): Promise<Output> {
       `id        ${displayPath(row.id)}`,
       `Master    ${paint('master', drive(row.master_drive))}`,
       `Backup    ${paint('backup', drive(row.backup_drive))}`,
+      ...(storage === null ? [] : [`stored    ${storageLines(storage).join('\n          ')}`]),
       `created   ${timeText(row.created)}`,
       `modified  ${timeText(row.modified)} (${formatAge(new Date(row.modified), ctx.now())})`,
       paint('bold', 'Options'),
@@ -353,7 +373,7 @@ async function showOutput(group: Group, ctx: Context): Promise<Output> {
           : paint('dim', `  ${key} = ${showValue(value)} (default)`),
       ),
     ].join('\n');
-  return { json: { ...row, options: group.options, effective_options: effective }, text };
+  return { json: { ...row, storage, options: group.options, effective_options: effective }, text };
 }
 
 /** Asks for what the command line does not give: Master, Backup, name, description. */
@@ -421,13 +441,11 @@ export const command = defineCommand({
       run: ({ args }, ctx) => showOutput(getGroup(args['group'], ctx), ctx),
     },
     status: {
-      summary: 'whether the drives of a group are connected',
+      summary: 'whether the drives of a group are connected, and how its Backup stores files',
       examples: ['tandem groups status', 'tandem groups status Archive'],
       args: [{ ...GROUP, optional: true }],
-      run: async ({ args }, ctx) => {
-        const rows = await groupRows(ctx, args['group'] === undefined ? undefined : [getGroup(args['group'], ctx)]);
-        return listOutput(rows, args['group'] === undefined ? rows : rows[0]);
-      },
+      run: ({ args }, ctx) =>
+        statusOutput(args['group'] === undefined ? undefined : [getGroup(args['group'], ctx)], ctx),
     },
     create: {
       summary: 'pair two connected drives (asks for what is not given)',
@@ -547,6 +565,15 @@ export const command = defineCommand({
       run: async ({ args, options }, ctx) => {
         const choice = options['backup'] === false ? 'no-backup' : options['useBackup'] ? 'use-backup' : undefined;
         const resolved = await resolveDrive(args['group'], ctx, choice);
+        const group = getGroup(args['group'], ctx);
+        const storage = resolved.drive === 'backup' ? await storageOf(group, ctx) : null;
+        if (storage !== null && isDisguised(storage))
+          warn(
+            [
+              `On the Backup of ${quote(group.name)} files are ${disguiseText(storage)}; plain copies come with: tandem restore run ${shellWord(group.name)} --to FOLDER`,
+            ],
+            ctx,
+          );
         return { json: resolved, text: () => displayPath(resolved.path) };
       },
     },

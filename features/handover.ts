@@ -29,6 +29,7 @@ import { displayPath } from '../shared/paths.ts';
 import { usableSerial } from '../shared/platform.ts';
 import { recoverDrive } from '../shared/recover.ts';
 import { type DriveState, readState } from '../shared/state.ts';
+import { storageOf, storedForms } from '../shared/storage.ts';
 import { closeDriveRoot, openDriveRoot } from '../shared/store.ts';
 import { closeFolder, openRoot } from '../shared/syscalls.ts';
 import { type DriveInfo, findDrive, listDrives, readSignature, writeSignature } from './detect.ts';
@@ -36,6 +37,7 @@ import {
   checkApart,
   checkEligible,
   checkJoins,
+  checkPlain,
   connectPair,
   describe,
   freeDrives,
@@ -160,6 +162,7 @@ export async function swapRoles(query: string, ctx: Context): Promise<Group> {
       locks.push(await DriveLock.acquire(root.dir, options));
       recoverDrive(root.dir);
     }
+    await checkConverted(pair.group, [master.drive_uuid, backup.drive_uuid], backup, ctx);
     await swapRecord(pair.group, [master.drive_uuid, backup.drive_uuid], carriers, ctx);
     for (const lock of locks) lock.confirm();
     return await swapSignatures(pair.group, master, backup, ctx);
@@ -242,6 +245,25 @@ function memberIdentity(role: Role, members: readonly DriveInfo[], state: DriveS
       hint: 'Plug in both drives and repeat the command.',
     },
   );
+}
+
+/** A Backup becomes a Master only when all of its files are plain. */
+async function checkConverted(
+  group: Group,
+  [master, backup]: [string, string],
+  drive: DriveInfo,
+  ctx: Context,
+): Promise<void> {
+  const known = await knownPair(master, backup, ctx);
+  if (known && (await storedForms(known.id, ctx)).stored)
+    throw new TandemError(
+      'invalid',
+      `The Backup of ${quote(group.name)} holds files that are compressed or sealed, so it cannot become the Master as it is.`,
+      {
+        hint: 'Turn it off (`tandem groups set GROUP enable_compression=false enable_encryption=false`) and sync: that makes the Backup plain. Then exchange the roles.',
+      },
+    );
+  await checkPlain(drive);
 }
 
 /** The record with its sides exchanged, in the database and on the drives. */
@@ -369,9 +391,11 @@ export const handoverVerbs: Readonly<Record<string, Verb>> = {
         `Replace the ${ROLE_NAME[role]} of ${quote(group.name)}, ${quote(known.label)}, by ${describe(drive)}? The old one ${why}.`,
         ctx,
       );
+      const storage = await storageOf(group, ctx);
       const { group: updated, reformatted, warnings } = await replaceDrive(group.id, role, drive, ctx);
       for (const message of warnings) ctx.emit({ kind: 'warning', message });
-      const said = `${describe(drive)} is the ${ROLE_NAME[role]} of ${quote(updated.name)} now. Nothing was copied or deleted. Next: tandem sync ${role === 'master' ? 'refill' : 'run'} ${updated.id.slice(0, 8)}`;
+      const next = role === 'backup' ? 'sync run' : storage === null ? 'sync refill' : 'restore run';
+      const said = `${describe(drive)} is the ${ROLE_NAME[role]} of ${quote(updated.name)} now. Nothing was copied or deleted. Next: tandem ${next} ${updated.id.slice(0, 8)}`;
       return groupOutput(updated, said, { reformatted });
     },
   },

@@ -8,6 +8,7 @@ import { messageOf, type Problem, TandemError } from '../shared/errors.ts';
 import type { Phase } from '../shared/events.ts';
 import { plural } from '../shared/format.ts';
 import { isKeyed } from '../shared/hash.ts';
+import { lanesFor } from '../shared/lanes.ts';
 import type { Side } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import { displayPath } from '../shared/paths.ts';
@@ -43,7 +44,7 @@ import {
   sidesOf,
   type Tally,
 } from './scrub.ts';
-import { type OpenPair, OS_JUNK, openPair, recordedAlgorithm, syncOptions, workerCount } from './session.ts';
+import { type OpenPair, OS_JUNK, openPair, recordedAlgorithm, syncOptions } from './session.ts';
 import { storedForms } from './storing.ts';
 import { type Target, targetName, targetsOf } from './targets.ts';
 
@@ -260,7 +261,11 @@ class Run {
     this.ctx = ctx;
     const options = syncOptions(job.group, {});
     this.algorithm = recordedAlgorithm({ storedSide: 'backup' }, options);
-    this.lanes = Math.max(1, Math.floor(workerCount(options) / job.sides.length));
+    const { small } = lanesFor(
+      options,
+      job.sides.map(({ drive }) => drive),
+    );
+    this.lanes = Math.max(1, Math.floor(small / job.sides.length));
     this.pool = new WorkerPool(this.lanes * job.sides.length);
     const { id, uuid, plan } = names;
     const run = { operationId: id, operation: uuid, target: targetName(job) };

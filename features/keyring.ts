@@ -213,6 +213,11 @@ export async function withDrives<T>(group: Group, ctx: Context, work: (drives: D
   }
 }
 
+/** Where a file lies that options name. */
+export function secretPath(path: string): string {
+  return path.startsWith('~/') ? join(homedir(), path.slice(2)) : path;
+}
+
 // --- internal ---
 
 const ALTERED = 'it was altered by somebody who does not have its key';
@@ -356,7 +361,7 @@ async function secretFor(group: Group, rings: readonly Keyring[], ctx: Context):
 /** Options travel with the drives, the files that they name do not. */
 function hereOnly(path: string | null, ctx: Context): string | undefined {
   if (path === null) return undefined;
-  const full = path.startsWith('~/') ? join(homedir(), path.slice(2)) : path;
+  const full = secretPath(path);
   if (statSync(full, { throwIfNoEntry: false })) return full;
   ctx.emit({
     kind: 'warning',

@@ -10,6 +10,7 @@ import type { Context } from '../shared/context.ts';
 import { type Digest, type Hashers, hashersFor } from '../shared/digests.ts';
 import { TandemError } from '../shared/errors.ts';
 import { isKeyed } from '../shared/hash.ts';
+import { lanesFor } from '../shared/lanes.ts';
 import { type Entry, eachRecord, entryAt, type Side } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import { canBeListed, MHL_FORMATS, type MhlFile, type MhlFormat, type MhlReference } from '../shared/mhl.ts';
@@ -32,7 +33,7 @@ import type { Group } from './groups.ts';
 import { type BaselineRow, findPair, readBaseline } from './history.ts';
 import { groupKey } from './keyring.ts';
 import { judge, type OpenSide, readingSession } from './scrub.ts';
-import { assertSide, OS_JUNK, syncOptions, workerCount } from './session.ts';
+import { assertSide, OS_JUNK, syncOptions } from './session.ts';
 import { storedForms } from './storing.ts';
 
 /**
@@ -265,7 +266,8 @@ async function readFiles(
   const looked: MhlFile[] = [];
   const pairs: string[] = [];
   const options = syncOptions(group, {});
-  const pool = new WorkerPool(workerCount(options));
+  const { small: lanes } = lanesFor(options, [side.drive]);
+  const pool = new WorkerPool(lanes);
   pool.open({
     transfer: readingSession([side], randomUUID()),
     algorithm: options.checksum_algorithm,
@@ -292,7 +294,7 @@ async function readFiles(
     }
   };
   try {
-    const outcomes = await Promise.allSettled(Array.from({ length: workerCount(options) }, lane));
+    const outcomes = await Promise.allSettled(Array.from({ length: lanes }, lane));
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   } finally {
     await pool.close();

@@ -13,6 +13,8 @@ import { type DriveIdentity, editGroup, type Group, listGroups, ROLES, type Role
 import { foldText, quote } from '../shared/named.ts';
 import { displayPath, isInside } from '../shared/paths.ts';
 import { usableSerial } from '../shared/platform.ts';
+import { closeDriveRoot, openDriveRoot } from '../shared/store.ts';
+import { holdsStoredFiles } from '../shared/stored-drive.ts';
 import {
   type DriveInfo,
   listDrives,
@@ -262,6 +264,26 @@ export interface Signed {
   drive_uuid: string;
 }
 
+/**
+ * @throws TandemError `invalid` for a drive whose files are compressed or sealed: as a Master it would pass them on as the
+ * user's own.
+ */
+export async function checkPlain(drive: DriveInfo): Promise<void> {
+  const root = openDriveRoot(drive.mount_path, drive.label);
+  try {
+    if (!(await holdsStoredFiles(root))) return;
+  } finally {
+    closeDriveRoot(root);
+  }
+  throw new TandemError(
+    'invalid',
+    `${describe(drive)} holds files that are compressed or sealed, as the Backup of a group stores them: it cannot be a Master as it is.`,
+    {
+      hint: 'Bring the files to the Master with `tandem restore run`; or turn compression and encryption of that group off and sync it once, which makes its Backup plain.',
+    },
+  );
+}
+
 /** Signs the drives, then records them; when either fails, every drive is as it was. */
 export async function signing<T>(
   drives: readonly { role: Role; drive: DriveInfo }[],
@@ -273,6 +295,7 @@ export async function signing<T>(
   const signed: Signed[] = [];
   try {
     for (const { role, drive } of drives) {
+      if (role === 'master') await checkPlain(drive);
       const { mount_path: root, label, serial_number, total_size, filesystem } = drive;
       const before = readSignature(root);
       const drive_uuid = before?.drive_uuid ?? randomUUID();

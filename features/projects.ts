@@ -12,9 +12,10 @@ import {
   runIfMain,
 } from '../shared/feature.ts';
 import { formatTime } from '../shared/format.ts';
-import { quote } from '../shared/named.ts';
+import { quote, shellWord } from '../shared/named.ts';
 import { flatten, PRESETS, showValue } from '../shared/options.ts';
 import { displayPath } from '../shared/paths.ts';
+import { disguiseText, isDisguised, type Storage, storageOf } from '../shared/storage.ts';
 import { gatherProjects, homesOf, isOnDrive, type Project, partsOf, pickProject } from './catalog.ts';
 import { type DriveInfo, findDrive, listDrives } from './detect.ts';
 import { type Group, listGroups, type Role, resolveDrive } from './groups.ts';
@@ -80,6 +81,8 @@ export interface OpenPart {
   drive: Role | null;
   /** `fallback`: the Backup, whose edits come back as conflicts or are brought home with a restore. */
   access: 'primary' | 'fallback';
+  /** On a Backup whose files are compressed or sealed: nothing there can be worked with as it is. */
+  storage?: Storage;
 }
 
 /**
@@ -121,7 +124,9 @@ export async function openProject(
         },
       );
     const access = drive === 'master' ? 'primary' : 'fallback';
-    parts.push({ role, group_id, path: join(path, subpath), drive, access });
+    const storage = drive === 'backup' ? await storageOf(group, ctx) : null;
+    const disguised = storage !== null && isDisguised(storage) ? { storage } : {};
+    parts.push({ role, group_id, path: join(path, subpath), drive, access, ...disguised });
   }
   return parts;
 }
@@ -235,12 +240,14 @@ async function showOutput(query: string, ctx: Context): Promise<Output> {
   return { json: { ...row, effective_options: options }, text };
 }
 
-function openLines(parts: readonly OpenPart[], paint: Paint): string {
+function openLines(query: string, parts: readonly OpenPart[], paint: Paint): string {
   return parts
-    .map(({ role, path, drive, access }) => {
+    .map(({ role, path, drive, access, storage }) => {
       const name = role === null ? '' : `${displayPath(role)}  `;
       if (access === 'primary')
         return `${name}${displayPath(path)}${drive === null ? '' : `  ${paint('master', 'Master')}`}`;
+      if (storage)
+        return `${name}${displayPath(path)}  ${paint('warn', '⚠ Backup')}: its files are ${disguiseText(storage)} there; plain copies come with: tandem restore run ${shellWord(query)} --to FOLDER`;
       return `${name}${displayPath(path)}  ${paint('warn', '⚠ Backup')}: what you change here comes back as conflicts; \`tandem restore run\` brings it home`;
     })
     .join('\n');
@@ -353,7 +360,7 @@ export const command = defineCommand({
       run: async ({ args, options }, ctx) => {
         const use = options['useBackup'] ? 'use-backup' : options['backup'] === false ? 'no-backup' : undefined;
         const parts = await openProject(args['project'], { use, role: options['role'] }, ctx);
-        return { json: parts, text: (paint) => openLines(parts, paint) };
+        return { json: parts, text: (paint) => openLines(args['project'], parts, paint) };
       },
     },
     'create-group': {

@@ -1,14 +1,19 @@
 /**
  * A new, empty Master is filled from the Backup: everything that it lacks is copied and read back, nothing on it is
  * replaced. It is a run like any other with the two drives in each other's place; what it recorded is turned round at its
- * end, so that the next sync finds nothing to do. An interrupted refill goes on where it stopped.
+ * end, so that the next sync finds nothing to do. An interrupted refill goes on where it stopped. A Backup whose files are
+ * compressed or sealed takes another way: a restore gives the Master its files as they were.
  */
 import { mirrorRecord } from '../shared/carry.ts';
 import type { Context } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
 import type { Verb } from '../shared/feature.ts';
 import { formatBytes, plural } from '../shared/format.ts';
-import { quote } from '../shared/named.ts';
+import { quote, shellWord } from '../shared/named.ts';
+import { storageOf, wasStored } from '../shared/storage.ts';
+import { closeDriveRoot, openDriveRoot } from '../shared/store.ts';
+import { holdsStoredFiles } from '../shared/stored-drive.ts';
+import type { DriveInfo } from './detect.ts';
 import { connectPair, type Group, getGroup } from './groups.ts';
 import { assertGuards } from './guards.ts';
 import { ensurePair, findPair, readBaseline } from './history.ts';
@@ -20,10 +25,10 @@ import { wholeOf } from './targets.ts';
 /**
  * Copies to the Master what only the Backup has, verified.
  * @throws TandemError `invalid` when these two drives were synced with each other before: then a file that the Master lacks
- * may have been deleted there.
+ * may have been deleted there; and when the Backup holds files that are compressed or sealed, or is to.
  */
 export async function refillMaster(query: string, flags: RunFlags, ctx: Context): Promise<SyncResult> {
-  const { group } = await connectPair(getGroup(query, ctx), ctx);
+  const { group, backup: drive } = await connectPair(getGroup(query, ctx), ctx);
   const [master, backup] = [group.master_drive.drive_uuid ?? '', group.backup_drive.drive_uuid ?? ''];
   const synced = await findPair(master, backup, ctx);
   if (synced !== null && (await readBaseline(synced, '', ctx)).length > 0) {
@@ -35,6 +40,7 @@ export async function refillMaster(query: string, flags: RunFlags, ctx: Context)
       },
     );
   }
+  await checkStored(group, drive, ctx);
   const turned: Group = { ...group, master_drive: group.backup_drive, backup_drive: group.master_drive };
   const result = await runLocked(
     wholeOf(turned),
@@ -57,6 +63,27 @@ export async function refillMaster(query: string, flags: RunFlags, ctx: Context)
   if (made !== null && result.status === 'completed')
     await mirrorRecord(made, await ensurePair(group.id, master, backup, ctx), group.id, ctx);
   return result;
+}
+
+// --- internal ---
+
+async function checkStored(group: Group, drive: DriveInfo | null, ctx: Context): Promise<void> {
+  let stored = (await storageOf(group, ctx)) !== null || (await wasStored(group.backup_drive.drive_uuid ?? '', ctx));
+  if (drive !== null && !stored) {
+    const root = openDriveRoot(drive.mount_path, drive.label);
+    try {
+      stored = await holdsStoredFiles(root);
+    } finally {
+      closeDriveRoot(root);
+    }
+  }
+  if (!stored) return;
+  const name = shellWord(group.name);
+  throw new TandemError(
+    'invalid',
+    `The files on the Backup of ${quote(group.name)} are compressed or sealed, so they cannot be copied to the Master as they are.`,
+    { hint: `Bring them to the Master with \`tandem restore run ${name}\`, then run \`tandem sync run ${name}\`.` },
+  );
 }
 
 /** A verb of the command `sync`. */

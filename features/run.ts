@@ -8,12 +8,14 @@ import { EXIT, type ExitCode, errnoOf, explain, messageOf, TandemError } from '.
 import type { Progress } from '../shared/events.ts';
 import { plural } from '../shared/format.ts';
 import { type InboxEntry, removeConflicts, writeConflicts } from '../shared/inbox.ts';
+import { leastLanes } from '../shared/lanes.ts';
 import { DriveLock } from '../shared/lock.ts';
 import { ChangeLog } from '../shared/manifest.ts';
 import { collectGarbage } from '../shared/memory.ts';
 import { noteFilter } from '../shared/pair-notes.ts';
 import { displayPath } from '../shared/paths.ts';
 import { type Recovery, recoverDrive } from '../shared/recover.ts';
+import { addSavings } from '../shared/space.ts';
 import { noStatistics, type SyncStatistics } from '../shared/statistics.ts';
 import type { DriveRoot } from '../shared/store.ts';
 import { WorkerPool } from '../shared/workers.ts';
@@ -26,15 +28,7 @@ import { spreadKeyring } from './keyring.ts';
 import { type DriveSide, type Ended, pruneAfterRun, repairManifests, writeManifests } from './manifests.ts';
 import type { Plan } from './plan.ts';
 import type { Action } from './reconcile.ts';
-import {
-  assertIdentity,
-  type OpenPair,
-  openPair,
-  reversedPair,
-  type SyncOptions,
-  syncOptions,
-  workerCount,
-} from './session.ts';
+import { assertIdentity, type OpenPair, openPair, reversedPair, type SyncOptions, syncOptions } from './session.ts';
 import { reportProgress } from './steering.ts';
 import { type Target, targetName } from './targets.ts';
 import { arrive, arriveHome, depart, type Journey } from './travel.ts';
@@ -81,7 +75,12 @@ export const syncSums = {
     for (const key of COUNTED) total[key] = done.reduce((sum, one) => sum + one[key], 0);
     const levels = ['none', 'cache', 'device'] as const;
     const weakest = done.map(({ verified }) => levels.indexOf(verified)).reduce((a, b) => Math.min(a, b), 2);
-    return { ...total, verified: done.length === 0 ? 'none' : (levels[weakest] ?? 'none') };
+    const space_savings = addSavings(done.map((one) => one.space_savings));
+    return {
+      ...total,
+      verified: done.length === 0 ? 'none' : (levels[weakest] ?? 'none'),
+      ...(space_savings ? { space_savings } : {}),
+    };
   },
   counts: (result: SyncResult): SyncResult => result,
 };
@@ -240,7 +239,7 @@ const LARGE_PLAN = 50_000;
 async function earlyWorkers(group: Group, flags: RunFlags, ctx: Context): Promise<WorkerPool | undefined> {
   const { master_drive: master, backup_drive: backup } = group;
   const known = await findPair(master.drive_uuid ?? '', backup.drive_uuid ?? '', ctx).catch(() => null);
-  return known === null ? new WorkerPool(workerCount(syncOptions(group, flags.options ?? {}))).warm() : undefined;
+  return known === null ? new WorkerPool(leastLanes(syncOptions(group, flags.options ?? {}))).warm() : undefined;
 }
 
 interface Locked {
@@ -310,13 +309,14 @@ async function journal(
       actions = steps.flatMap(({ plan }) => plan.actions);
       if (actions.length > LARGE_PLAN) collectGarbage();
       if (actions.some((action) => !QUIET.includes(action.kind))) begin();
+      // Before anything sealed comes to a drive, what opens it is there.
+      if (journey) bringKeyring(pair, locks, ctx);
       await carryOut(steps, kind, { pair, locks, operationId, operation, statistics, changes }, ctx);
       if (actions.length > LARGE_PLAN) collectGarbage();
     } finally {
       await writeManifests(ended, changes, ctx);
     }
     await pruneAfterRun(ended, changes, ctx);
-    if (journey) bringKeyring(pair, locks, ctx);
     const { cancelled, files_failed } = statistics;
     const settled = !cancelled && files_failed === 0 && target.subpath === '';
     const changed = actions.some(({ kind }) => kind !== 'conflict' && kind !== 'skip');

@@ -2,11 +2,11 @@
  * Both drives of a group, open and proved to be the right ones, with the worker threads of the run. Every step of a sync
  * works on this; nothing in it decides anything.
  */
-import { availableParallelism } from 'node:os';
 import type { Context } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
 import type { Recorded } from '../shared/hash.ts';
 import type { GroupKey } from '../shared/keyring.ts';
+import { type Lanes, lanesFor } from '../shared/lanes.ts';
 import type { Side } from '../shared/listing.ts';
 import { displayPath, timeLimits } from '../shared/paths.ts';
 import { type BaselineRow, type ClockRules, clockRules } from '../shared/rows.ts';
@@ -130,7 +130,9 @@ export function reversedPair(pair: OpenPair): OpenPair {
 /** The run's worker threads; the first call decides operation and number. */
 export function workersOf(pair: OpenPair, operation: string, options: SyncOptions): WorkerPool {
   if (!pair.opened) {
-    pair.workers ??= new WorkerPool(workerCount(options));
+    const { small } = lanesOf(pair, options);
+    pair.workers ??= new WorkerPool(small);
+    pair.workers.grow(small);
     pair.workers.open({
       transfer: transferSession(pair, operation),
       algorithm: recordedAlgorithm(pair, options),
@@ -150,10 +152,9 @@ export function recordedAlgorithm({ storedSide }: Pick<OpenPair, 'storedSide'>, 
   return enable_encryption && storedSide !== null ? `hmac-${plain}` : plain;
 }
 
-export function workerCount(options: SyncOptions): number {
-  const { enable_parallel_copy, max_parallel_files } = options;
-  if (!enable_parallel_copy) return 1;
-  return max_parallel_files === 'auto' ? Math.min(4, Math.max(2, availableParallelism())) : max_parallel_files;
+/** How many files a run copies at the same time. */
+export function lanesOf({ masterDrive, backupDrive }: OpenPair, options: SyncOptions): Lanes {
+  return lanesFor(options, [masterDrive, backupDrive]);
 }
 
 /**

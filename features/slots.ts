@@ -21,6 +21,7 @@ import {
   secretInEnvironment,
   secretInFile,
 } from '../shared/secrets.ts';
+import { type Storage, storageLines, storageOf } from '../shared/storage.ts';
 import { getGroup } from './groups.ts';
 import { changeKeyring, findRings, groupKey, initKeyring, type RingPlace, type Slot, withDrives } from './keyring.ts';
 
@@ -52,6 +53,8 @@ export interface KeyringStatus {
   key_id: string | null;
   slots: SlotRow[];
   copies: RingCopy[];
+  /** How the files of the Backup are stored; null: plain. */
+  storage: Storage | null;
   /** Both drives are here and carry the same ring, and so does this computer. */
   agree: boolean;
 }
@@ -59,6 +62,19 @@ export interface KeyringStatus {
 /** Where copies of a group's ring are and what opens it; needs no secret, proves nothing, and writes nothing. */
 export async function keyringStatus(group: Group, ctx: Context): Promise<KeyringStatus> {
   const places = await withDrives(group, ctx, (drives) => findRings(group, drives, ctx));
+  return {
+    group_id: group.id,
+    name: group.name,
+    enable_encryption: withDefaults(group.options).enable_encryption,
+    ...compareRings(places),
+    storage: await storageOf(group, ctx),
+  };
+}
+
+/** What copies of a ring come to. */
+export function compareRings(
+  places: readonly RingPlace[],
+): Pick<KeyringStatus, 'key_id' | 'slots' | 'copies' | 'agree'> {
   const rings = places.flatMap(({ ring }) => (ring === null ? [] : [ring]));
   const ids = new Set(rings.map(({ key_id }) => key_id));
   const [key_id = null] = ids.size === 1 ? ids : [];
@@ -80,9 +96,6 @@ export async function keyringStatus(group: Group, ctx: Context): Promise<Keyring
     return { where, state, key_id: ring?.key_id ?? null, problem: place?.problem ?? null };
   });
   return {
-    group_id: group.id,
-    name: group.name,
-    enable_encryption: withDefaults(group.options).enable_encryption,
     key_id,
     slots: key_id === null ? [] : slotRows(merged.slots),
     copies,
@@ -322,6 +335,7 @@ function statusOutput(status: KeyringStatus, group: Group): Output {
   const text = (paint: Paint): string =>
     [
       `${paint('bold', displayPath(status.name))}  encryption is ${status.enable_encryption ? 'on' : 'off'}${status.key_id === null ? '' : `, key ${status.key_id.slice(0, 8)}`}`,
+      ...(status.storage === null ? [] : storageLines(status.storage).map((line) => `  ${line}`)),
       ...status.copies.map((copy) => `  ${names[copy.where].padEnd(width)}  ${saying(copy)}`),
       ...(ring ? [] : [`There is no key ring. Make it with: tandem encrypt init ${shellWord(status.name)}`]),
       ...(ring && status.key_id === null && status.copies.some(({ key_id }) => key_id !== null)
@@ -384,7 +398,7 @@ export const ringVerbs: Readonly<Record<string, Verb>> = {
     },
   },
   status: {
-    summary: 'where the key ring of a group is, and what opens it',
+    summary: 'how the files of a group are stored, where its key ring is, and what opens it',
     examples: ['tandem encrypt status Archive', 'tandem encrypt status Archive --json'],
     args: [GROUP],
     run: async ({ args }, ctx) => {

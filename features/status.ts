@@ -17,8 +17,9 @@ import { formatAge, formatCount, plural } from '../shared/format.ts';
 import { countConflicts } from '../shared/inbox.ts';
 import { displayPath } from '../shared/paths.ts';
 import { barLine } from '../shared/progress.ts';
+import { formText, type Storage, storageOf } from '../shared/storage.ts';
 import { type DriveInfo, panel as drivesPanel, listDrives } from './detect.ts';
-import { panel as groupsPanel } from './groups.ts';
+import { panel as groupsPanel, listGroups } from './groups.ts';
 import { listOperations, markInterrupted, type Operation, targetOf } from './history.ts';
 
 /** One group as `groups list` has it. */
@@ -42,6 +43,8 @@ export interface StatusGroup extends ListedGroup {
   open_conflicts: number;
   /** The newest sync that has ended, of the group or a folder of it. */
   last_run: LastRun | null;
+  /** How the Backup stores its files, and what that saves; null: plain. */
+  storage: Storage | null;
 }
 
 export interface Status {
@@ -68,8 +71,12 @@ export async function readStatus(ctx: Context): Promise<Status> {
   const now = ctx.now();
   const groups: StatusGroup[] = [];
   const waiting = await countConflicts(ctx);
-  for (const group of listed)
-    groups.push({ ...group, ...summarise(await runsOf(group.id, ctx), waiting.get(group.id) ?? 0, now) });
+  const known = new Map(listGroups(heard).map((group) => [group.id, group]));
+  for (const group of listed) {
+    const whole = known.get(group.id);
+    const storage = whole ? await storageOf(whole, ctx) : null;
+    groups.push({ ...group, ...summarise(await runsOf(group.id, ctx), waiting.get(group.id) ?? 0, now), storage });
+  }
   return { drives, groups, operations, now: now.toISOString() };
 }
 
@@ -118,7 +125,7 @@ function summarise(
   runs: readonly Operation[],
   open_conflicts: number,
   now: Date,
-): Omit<StatusGroup, keyof ListedGroup> {
+): Omit<StatusGroup, keyof ListedGroup | 'storage'> {
   const last_success = runs.find((run) => run.status === 'completed' && isWhole(run))?.end_time ?? null;
   const [last] = runs;
   return {
@@ -161,6 +168,12 @@ function groupAdvice(group: StatusGroup): ReturnType<typeof adviceFor> {
       text: `${wait} in ${name}, untouched on both drives: tandem conflicts list ${word(group)}`,
     });
   }
+  const converting = group.storage?.waiting ?? 0;
+  if (converting > 0)
+    advice.push({
+      style: 'plain',
+      text: `${formatCount(converting)} of ${plural(group.storage?.files ?? 0, 'file')} of ${name} wait for conversion: ${nextStep(group)}`,
+    });
   if (days !== null && days < 1) return advice;
   const age = days === null ? `${name} was never synced as a whole` : `Backup of ${name} is ${plural(days, 'day')} old`;
   const old = days === null || days >= STALE_DAYS;
@@ -199,6 +212,16 @@ const columns: readonly Column<StatusGroup>[] = [
   },
 ];
 
+/** Shown where a Backup is not plain. */
+const storedColumn: Column<StatusGroup> = {
+  title: 'Stored',
+  value: ({ storage }) => {
+    if (storage === null) return 'plain';
+    const percent = storage.space_savings?.space_saved_percent;
+    return formText(storage) + (percent === undefined ? '' : `, ${percent.toFixed(1)} % saved`);
+  },
+};
+
 /** Terminals are rarely narrower; a line that is too long only wraps. */
 const LINE_WIDTH = 110;
 
@@ -216,7 +239,8 @@ function statusText(status: Status, paint: Paint): string {
   const now = new Date(status.now);
   const part = (title: string, body: string): string => `${paint('bold', title)}\n${body}`;
   const parts = [part('Drives', drives.length > 0 ? renderTable(drives, driveColumns, paint) : NO_DRIVE)];
-  if (groups.length > 0) parts.push(part('Groups', renderTable(groups, columns, paint)));
+  const shown = groups.some(({ storage }) => storage !== null) ? [...columns, storedColumn] : columns;
+  if (groups.length > 0) parts.push(part('Groups', renderTable(groups, shown, paint)));
   if (operations.length > 0) {
     parts.push(part('Running', operations.flatMap((operation) => operationLines(operation, now)).join('\n')));
   }

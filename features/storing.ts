@@ -4,17 +4,20 @@
  */
 import { closeSync, copyFileSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { boundsBelow, findPair } from '../shared/baseline.ts';
+import { findPair } from '../shared/baseline.ts';
 import { decoderFor } from '../shared/codec.ts';
 import { availableCompression } from '../shared/compressed.ts';
 import type { Context } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
 import { displayPath } from '../shared/paths.ts';
-import { PLAIN, type Storing, type Suffix, suffixOf } from '../shared/stored.ts';
+import { formsOf, storedForms } from '../shared/storage.ts';
+import { PLAIN, type Storing, type Suffix } from '../shared/stored.ts';
 import { statAt } from '../shared/syscalls.ts';
 import { TRASH } from '../shared/trash.ts';
 import { groupKey } from './keyring.ts';
 import { type OpenPair, type SyncOptions, syncOptions } from './session.ts';
+
+export { allStoredWell, formsOf, storedForms } from '../shared/storage.ts';
 
 /** @param pairId null: these drives were never synced with each other. */
 export async function storingOf(pairId: number | null, options: SyncOptions, ctx: Context): Promise<Storing> {
@@ -24,43 +27,6 @@ export async function storingOf(pairId: number | null, options: SyncOptions, ctx
   const { note } = availableCompression(options.compression_type, options.compression_level);
   if (forms.wanted !== forms.asked && note !== undefined) ctx.emit({ kind: 'note', message: note });
   return { ...forms, active: true, sealed: options.enable_encryption || kept.sealed };
-}
-
-/** What files that are written now get, as options say. */
-export function formsOf(
-  options: Pick<SyncOptions, 'enable_compression' | 'compression_type' | 'compression_level' | 'enable_encryption'>,
-): {
-  wanted: Suffix;
-  asked: Suffix;
-} {
-  const { enable_encryption: sealed, enable_compression, compression_type, compression_level } = options;
-  if (!enable_compression) {
-    const suffix = suffixOf({ compression: null, sealed });
-    return { wanted: suffix, asked: suffix };
-  }
-  const { kind } = availableCompression(compression_type, compression_level);
-  return {
-    wanted: suffixOf({ compression: kind, sealed }),
-    asked: suffixOf({ compression: compression_type, sealed }),
-  };
-}
-
-/** Whether every recorded file at `subpath` and below is stored as it is to be. */
-export async function allStoredWell(pairId: number, subpath: string, storing: Storing, ctx: Context): Promise<boolean> {
-  if (!storing.active) return true;
-  const db = await ctx.dbIfExists();
-  // The name of a path in SQL: what is left when everything up to the last slash is trimmed off.
-  const name = "substr(relative_path, length(rtrim(relative_path, replace(relative_path, '/', ''))) + 1)";
-  const fits = (suffix: Suffix): string => {
-    if (suffix === '') return "stored_name = ''";
-    if (suffix !== '.encrypted') return `stored_name = ${name} || '${suffix}'`;
-    const packed = `${name} GLOB '*.gz' OR ${name} GLOB '*.lz4'`;
-    return `stored_name = ${name} || CASE WHEN ${packed} THEN '.gz.encrypted' ELSE '.encrypted' END`;
-  };
-  const sql = `SELECT 1 AS one FROM file_sync_history WHERE pair_id = ?1 AND master_facts GLOB 'f*'
-    AND (relative_path = ?2 OR (relative_path > ?3 AND relative_path < ?4))
-    AND NOT (${fits(storing.wanted)} OR ${fits(storing.asked)}) LIMIT 1`;
-  return (await db?.get(sql, [pairId, subpath, ...boundsBelow(subpath)])) === undefined;
 }
 
 /**
@@ -111,16 +77,6 @@ export async function haveKey(pair: OpenPair, ctx: Context): Promise<void> {
     pair.secret.key = await groupKey(pair.group, { master, backup }, ctx);
   }
   if (pair.secret.key) pair.workers?.setKey(pair.secret.key);
-}
-
-/** Whether any recorded file of a pair is compressed or sealed, and whether any is sealed. */
-export async function storedForms(pairId: number, ctx: Context): Promise<{ stored: boolean; sealed: boolean }> {
-  const db = await ctx.dbIfExists();
-  const one = (condition: string): string =>
-    `EXISTS (SELECT 1 FROM file_sync_history WHERE pair_id = ?1 AND stored_name <> '' ${condition})`;
-  const sql = `SELECT ${one('')} AS stored, ${one("AND stored_name GLOB '*.encrypted'")} AS sealed`;
-  const found = await db?.get<{ stored: number; sealed: number }>(sql, [pairId]);
-  return { stored: found?.stored === 1, sealed: found?.sealed === 1 };
 }
 
 /** Versions from before the Backup was sealed are as they were: whoever seals is told so. */

@@ -23,6 +23,7 @@ import {
 import { formatBytes, formatDuration, formatRate, parseDuration, parseSize, plural } from '../shared/format.ts';
 import { displayPath, relPath } from '../shared/paths.ts';
 import { choiceOf, lockFlags, lockOptions, measured, targetOptions, wholeNumber } from '../shared/run-options.ts';
+import { savingsText } from '../shared/space.ts';
 import { carryProjects } from './catalog.ts';
 import { getGroup, listGroups } from './groups.ts';
 import { assertGuards } from './guards.ts';
@@ -220,6 +221,7 @@ function describeResult(result: SyncResult, paint: Paint): string {
     `  ${formatBytes(result.bytes_copied)} in ${formatDuration(seconds)}${result.bytes_copied > 0 ? ` (${formatRate(result.bytes_copied / seconds)})` : ''}` +
       `${result.verified === 'none' ? '' : `, verified (${result.verified})`}  operation ${result.operation_id.slice(0, 8)}`,
   ];
+  if (result.space_savings) lines.push(`  ${savingsText(result.space_savings)}`);
   lines.push(...describeProblems(result.problems, paint));
   if (result.conflicts_detected > 0)
     lines.push(`  Conflicts were left untouched on both drives: see \`tandem conflicts list\`.`);

@@ -32,6 +32,11 @@ export function groupBySize<T extends { size: number; path?: string }>(items: re
   return groups;
 }
 
+/** Of what `groupBySize` makes: one file that is copied alone. */
+export function isLargeGroup(group: readonly { size: number }[]): boolean {
+  return group.length === 1 && (group[0]?.size ?? 0) >= GROUP_BYTES;
+}
+
 function isOneShot(before: { path?: string } | undefined, item: { path?: string }): boolean {
   return before?.path !== undefined && item.path !== undefined && areOneSet(before.path, item.path);
 }

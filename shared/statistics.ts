@@ -1,4 +1,5 @@
 import type { Problem } from './errors.ts';
+import type { SpaceSavings } from './space.ts';
 
 /** Reference name of the result of a sync; `files_moved` belongs to moves. */
 export interface SyncStatistics {
@@ -11,6 +12,8 @@ export interface SyncStatistics {
   conflicts_detected: number;
   verified: 'none' | 'cache' | 'device';
   problems: Problem[];
+  /** Of what the run compressed, unless `calculate_space_savings` is off. */
+  space_savings?: SpaceSavings | undefined;
   cancelled: boolean;
 }
 

@@ -93,7 +93,7 @@ interface Slot {
 
 export class WorkerPool {
   private readonly data: WorkerData;
-  private readonly size: number;
+  private size: number;
   private session: WorkerSession | undefined;
   private readonly slots: Slot[] = [];
   private readonly waiting: Pending[] = [];
@@ -113,6 +113,11 @@ export class WorkerPool {
     this.state = new Int32Array(shared, 0, 1);
     this.bytes = new BigInt64Array(shared, 8, 1);
     this.bucket = new TokenBucket(shared, BUCKET_AT);
+  }
+
+  /** From now on so many workers, if there were fewer; they are started when they are needed. */
+  grow(size: number): void {
+    this.size = Math.max(this.size, size);
   }
 
   open(session: WorkerSession): void {
