@@ -197,8 +197,9 @@ class Run {
   // --- copies ---
 
   /** A file that nothing on the Backup stands in the way of, and no other name of it will refer to. */
-  private isPlainNew({ kind, entry, backup, path, source_path, stored, occupied }: Action): boolean {
+  private isPlainNew({ kind, entry, backup, path, source_path, stored, occupied, leftover }: Action): boolean {
     const { strict, plan } = this.task;
+    if (leftover) return false;
     if (strict || !this.task.agrees || plan.options.verify_checksums === 'checksum') return false;
     if (stored || occupied || this.place.encodes(path) !== this.place.encode) return false;
     return (
@@ -359,7 +360,7 @@ class Run {
     const parts = chunk(good.map(commitItem), GROUP_FILES);
     const results = (await Promise.all(parts.map((part) => this.pool.run('commit', part)))).flat();
     await this.pool.run('flush');
-    await this.retire(good.filter((_, index) => results[index]?.outcome === 'done'));
+    const stays = await this.retire(good.filter((_, index) => results[index]?.outcome === 'done'));
     const rows: BaselineRow[] = [];
     const actions: FileAction[] = [];
     results.forEach((committed, index) => {
@@ -367,8 +368,12 @@ class Run {
       const { size, linkTo } = staged.item;
       const subject = this.subjectOf(staged.item);
       const { path } = subject;
+      const old = stays.get(staged.item.retire?.path ?? '');
       if (committed.outcome === 'done' && isShort(staged, committed.backupFacts)) {
         actions.push(this.fail(path, SHORT, size));
+      } else if (committed.outcome === 'done' && old !== undefined) {
+        // Still recorded as it stood before: the next run takes it from there.
+        actions.push(this.fail(path, old, size));
       } else if (committed.outcome === 'done') {
         const recorded = this.rowOf(staged, committed.backupFacts);
         if (subject.source_path === undefined) rows.push(recorded);
@@ -388,14 +393,14 @@ class Run {
     if (results.some(({ outcome }) => outcome === 'failed')) assertIdentity(this.task.pair);
   }
 
-  /** What was stored in another form goes once its new form is on the medium. */
-  private async retire(placed: readonly Staged[]): Promise<void> {
-    const items = placed.flatMap(({ item }) => item.retire ?? []);
-    if (items.length === 0) return;
+  /** What was stored in another form goes once its new form is on the medium. Returns what stayed, with the reason. */
+  private async retire(placed: readonly Staged[]): Promise<ReadonlyMap<string, string>> {
+    const items = placed.flatMap(({ item: { retire, leftover } }) => [retire ?? [], leftover ?? []].flat());
+    if (items.length === 0) return new Map();
     this.prove();
     const results = await this.pool.run('retire', items);
     await this.pool.run('flush');
-    this.statistics.problems.push(...results.filter(({ message }) => message !== ''));
+    return new Map(results.flatMap(({ path, message }) => (message === '' ? [] : [[path, message]])));
   }
 
   /** Whatever is done to one name of a file changes the ctime that is recorded under its other names. */

@@ -10,7 +10,7 @@ import type { Action } from './reconcile.ts';
 import type { OpenPair, SyncOptions } from './session.ts';
 import { formsOf } from './storing.ts';
 
-type Place = Pick<StageItem, 'path' | 'from' | 'encode' | 'decode' | 'retire' | 'backupFacts' | 'backupShared'>;
+type Place = Pick<StageItem, 'path' | 'from' | 'encode' | 'decode' | 'retire' | 'leftover' | 'backupFacts' | 'backupShared'>;
 
 export class Placing {
   /** The form of files that are written; empty where they keep their names. */
@@ -29,15 +29,16 @@ export class Placing {
 
   /** Of a copy: where it is read and written, and what goes for it. */
   of(action: Action): Place {
-    const { path, source_path, backup, backup_shared, stored = '' } = action;
+    const { path, source_path, backup, backup_shared, leftover, stored = '' } = action;
     const shared = backup_shared === true;
     if (this.side === 'master') {
       const place = { path, from: source_path, backupFacts: backup, backupShared: shared };
       return stored === '' ? place : { ...place, from: source_path ?? path + stored, decode: stored };
     }
     const encode = action.entry === 'f' ? this.encodes(path) : '';
-    if (encode === '' && stored === '') return { path, from: source_path, backupFacts: backup, backupShared: shared };
-    const place = { path: path + encode, from: source_path ?? path, ...(encode === '' ? {} : { encode }) };
+    if (encode === '' && stored === '' && !leftover) return { path, from: source_path, backupFacts: backup, backupShared: shared };
+    const left = leftover && { leftover: { ...leftover, shared: false, keep: true } };
+    const place = { path: path + encode, from: source_path ?? path, ...(encode === '' ? {} : { encode }), ...left };
     if (encode === stored && action.occupied === undefined && (backup === null || backup.startsWith('f')))
       return { ...place, backupFacts: backup, backupShared: shared };
     const retire: Retired | undefined =

@@ -41,7 +41,7 @@ import {
 } from './reconcile.ts';
 import { carriesOwner, type OpenPair, OS_JUNK, recordedAlgorithm, type SyncOptions, workersOf } from './session.ts';
 import { allStoredWell, formsOf, haveKey, storingOf } from './storing.ts';
-import { type OpenTrees, openTrees, type Survey, survey } from './survey.ts';
+import { type Double, type OpenTrees, openTrees, type Survey, survey } from './survey.ts';
 import type { Target } from './targets.ts';
 import { hold, noLonger } from './waiting.ts';
 
@@ -262,20 +262,40 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
   const recorded = recordedAlgorithm(pair, options);
   for (const action of plan.actions) recordEvidence(action, evidence, keyOf(action.path, rules.keys), recorded);
   countTotals(plan);
-  settleDoubles(plan, open.doubles, storing, rules.keys);
+  await settleDoubles(plan, open.doubles, inputs);
   plan.settled = noLonger(inputs.waiting, plan.actions, found, rules.frozen);
 }
 
-/** A second form of a file gives way where the file is to be stored so; anything else is the user's to judge. */
-function settleDoubles(plan: Plan, doubles: OpenTrees['doubles'], { wanted }: Storing, keys: KeyRules): void {
+/**
+ * A second form of a file gives way where the file is to be stored so, or when it holds what the Master has: an earlier
+ * conversion left it. Anything else is the user's to judge.
+ */
+async function settleDoubles(plan: Plan, doubles: OpenTrees['doubles'], inputs: Inputs): Promise<void> {
   if (doubles.size === 0) return;
+  const keys = keyRules(inputs.pair);
   const writing = new Map(plan.actions.map((action) => [keyOf(action.path, keys), action]));
-  for (const [key, { path, facts }] of doubles) {
+  for (const [key, double] of doubles) {
+    const { path, facts } = double;
     const action = writing.get(key);
-    const writes = action?.entry === 'f' && ['copy', 'update', 'convert'].includes(action.kind);
-    if (writes && action.path + suffixFor(action.path, wanted) === path) action.occupied = facts;
+    const writes = action !== undefined && WRITING.includes(action.kind);
+    if (writes && action.entry === 'd' && facts.startsWith('d') && action.path === path) continue;
+    const wanted = suffixFor(action?.path ?? '', inputs.storing.wanted);
+    if (writes && action.entry === 'f' && action.path + wanted === path) action.occupied = facts;
+    else if (writes && action.entry === 'f' && (await holdsTheSame(action, double, inputs)))
+      action.leftover = { path, facts };
     else plan.problems.push({ path, message: 'is on the Backup in two forms; this one is left as it is' });
   }
+}
+
+async function holdsTheSame({ path, master }: Action, double: Double, { pair, options }: Inputs): Promise<boolean> {
+  if (!double.facts.startsWith('f') || master === null) return false;
+  const pool = workersOf(pair, 'plan', options);
+  const algorithm = recordedAlgorithm(pair, options);
+  const [[here], [there]] = await Promise.all([
+    pool.run('hash', 'master', [{ path, facts: master }], algorithm),
+    pool.run('hash', 'backup', [{ path, facts: double.facts, stored: double.stored, at: double.path }], algorithm),
+  ]);
+  return here !== undefined && here.checksum !== '' && here.checksum === there?.checksum;
 }
 
 type Checksums = Map<string, { master?: string; backup?: string; algorithm?: string }>;
@@ -416,6 +436,11 @@ async function readContents(
   problems: Problem[],
   ctx: Context,
 ): Promise<void> {
+  // Of a Backup that seals nothing any more, or not yet: what cannot be opened is said file by file.
+  if (pair.secret.key === null && needs.some(({ stored }) => stored.endsWith('.encrypted')))
+    await haveKey(pair, ctx).catch((error: unknown) => {
+      if (!(error instanceof TandemError) || error.code !== 'key') throw error;
+    });
   const pool = workersOf(pair, 'plan', options);
   await Promise.all(
     groupNeeds(needs).map(async (group) => {

@@ -102,6 +102,8 @@ export interface Action {
   stored?: Suffix;
   /** Facts of what has the name that the file is to get on the Backup, besides the file itself. */
   occupied?: string;
+  /** A further form of the file, which an interrupted run left on the Backup. */
+  leftover?: { path: string; facts: string };
   /** Link target, for records. */
   target?: string;
   /** Checksum that evidence gave, with its algorithm; for records. */
@@ -239,7 +241,11 @@ function decideCarefully(subject: Subject, rules: Rules, evidence: Evidence, dou
   const fresh = (): Decided => decideNew({ ...subject, row: undefined }, plain, evidence);
   let decided = row ? decideRecorded(subject, row, plain, evidence) : fresh();
   if (decided.kind === 'act' && decided.action.kind === 'update') decided = fresh();
-  if (decided.kind === 'act' && decided.action.kind === 'convert') decided = { kind: 'equal', file: true };
+  if (decided.kind === 'act' && decided.action.kind === 'convert') {
+    // Its content was compared just now, or else it is as recorded.
+    if (decided.action.checksum !== undefined) decided.action.kind = 'adopt';
+    else decided = { kind: 'equal', file: true };
+  }
   if (decided.kind === 'act' && decided.action.kind === 'delete')
     decided = conflict(subject, 'deleted_master', 'not on the Master', decided.backupState);
   const stays = decided.kind === 'act' && decided.action.kind === 'conflict';
@@ -297,7 +303,9 @@ function compareBoth(subject: Subject, m: Entry, b: Entry, rules: Rules, evidenc
   }
   if (read.master === '' || read.backup === '') return { kind: 'frozen', file: true };
   if (read.master !== read.backup) return unequalContent(subject, m, b, rules);
-  const kind = metadataEqual(m, b, rules) ? 'adopt' : 'meta';
+  // What it is adopted in may be another form than it is to have: that is never recorded as it is.
+  const well = rules.isStoredWell(subject.path, b.stored);
+  const kind = !well ? 'convert' : metadataEqual(m, b, rules) ? 'adopt' : 'meta';
   return act(subject, kind, 'equal content on both sides', { checksum: read.master });
 }
 

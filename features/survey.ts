@@ -8,20 +8,22 @@ import type { Problem } from '../shared/errors.ts';
 import type { Filter } from '../shared/filters.ts';
 import { Checks, Entry, eachRecord, entryAt, type RecordView, type Side } from '../shared/listing.ts';
 import type { KeyRules } from '../shared/paths.ts';
-import { mountsBelow, type Scan, scanTree } from '../shared/scan.ts';
+import { mountsBelow, type Scan, type ScanRequest, scanTree, walkTree } from '../shared/scan.ts';
 import type { DriveRoot } from '../shared/store.ts';
 import {
   BackupNames,
   isStoredWell,
   PLAIN,
   recordedSuffix,
+  SUFFIXES,
   type StandsFor,
   type Storing,
   type Suffix,
   splitStored,
 } from '../shared/stored.ts';
+import { statAt } from '../shared/syscalls.ts';
 import type { Traits } from './detect.ts';
-import { type BaselineRow, baselineChecks } from './history.ts';
+import { type BaselineRow, baselineChecks, readRows } from './history.ts';
 import { keyOf } from './reconcile.ts';
 import type { OpenPair } from './session.ts';
 
@@ -57,7 +59,14 @@ export async function survey(
     };
     const request = { root: root.dir, subpath, stable: traits.stable_ids, mounts: mountsBelow(root.mountPath) };
     const scan = await scanTree(request, begin, ctx.signal);
-    return { scan, totals, gathered };
+    const forms = own.active && subpath !== '' ? await otherForms(request, pairId, ctx) : [];
+    for (const { bytes, unknown } of forms) {
+      if (pairId === null) gathered.take(bytes);
+      else totals.take(bytes);
+      scan.unknown.push(...unknown);
+    }
+    const bytes = Buffer.concat([scan.bytes, ...forms.map((one) => one.bytes)]);
+    return { scan: { ...scan, bytes }, totals, gathered };
   };
   const [master, backup, recorded] = await Promise.all([
     look('master', pair.master, pair.masterTraits),
@@ -96,6 +105,7 @@ export interface Double {
   /** Where it stands. */
   path: string;
   facts: string;
+  stored: Suffix;
 }
 
 /** @param believe false: equal facts do not settle a path, its content will be read. */
@@ -207,9 +217,10 @@ class Gathered {
       });
       return;
     }
-    if (found.claimed) this.claimed.add(key);
     const { baseline, believe } = this.records;
     const row = baseline.get(key);
+    if (found.claimed || (this.names && stored === '' && isFolder(bytes, view) && row?.backup_facts.startsWith('d')))
+      this.claimed.add(key);
     const known = believe && row?.doubt === '' && row.path === path && isAsRecorded(row, this.side, bytes, view);
     if (known && this.isWell(path, stored, row)) this.settled.add(key);
     else this.entries.set(key, entryAt(bytes, view, path, stored));
@@ -236,12 +247,22 @@ class Gathered {
       this.entries.set(key, entry);
       if (claimed) this.claimed.add(key);
     }
-    this.doubles.set(key, { path: other.path + other.stored, facts: other.facts });
+    this.doubles.set(key, { path: other.path + other.stored, facts: other.facts, stored: other.stored });
     return true;
   }
 }
 
 // --- internal ---
+
+/** What is looked at may be a file, now or when it was recorded: then it stands beside its own name. */
+async function otherForms(request: ScanRequest, pairId: number | null, ctx: Context): Promise<Scan[]> {
+  const { root, subpath } = request;
+  const places = SUFFIXES.map((suffix) => subpath + suffix).filter((place) => statAt(root, place)?.kind === 'f');
+  if (places.length === 0) return [];
+  const rows = pairId === null ? [] : await readRows(pairId, places, ctx);
+  const others = new Set(rows.filter(({ stored_name }) => stored_name === '').map(({ path }) => path));
+  return places.filter((place) => !others.has(place)).map((place) => walkTree({ ...request, subpath: place, mounts: [] }));
+}
 
 interface Look {
   scan: Scan;
@@ -282,7 +303,7 @@ class Totals {
     return this.included.each(bytes, (view) => {
       this.checks.addRecord(bytes, view, this.side);
       this.entries += 1;
-      if (bytes[view.factsStart] !== 0x64) this.files += 1;
+      if (!isFolder(bytes, view)) this.files += 1;
     });
   }
 }
@@ -324,7 +345,7 @@ class Included {
     let name = view.pathEnd;
     while (name > view.pathStart && bytes[name - 1] !== 0x2f) name -= 1;
     if (!this.filter.mayMatch(bytes[name] ?? 0, name + 1 < view.pathEnd ? (bytes[name + 1] ?? 0) : 0)) return false;
-    const folder = bytes[view.factsStart] === 0x64;
+    const folder = isFolder(bytes, view);
     const place = bytes.toString('utf8', view.pathStart, view.pathEnd);
     const excluded = this.filter.excludes(this.meaning && !folder ? this.meaning(place) : place, folder);
     if (excluded && folder)
@@ -337,6 +358,10 @@ function isAsRecorded(row: BaselineRow, side: Side, bytes: Buffer, view: RecordV
   const facts = bytes.toString('latin1', view.factsStart, view.factsEnd);
   if ((side === 'master' ? row.master_facts : row.backup_facts) !== facts) return false;
   return !facts.startsWith('l') || bytes.toString('utf8', view.pathEnd + 1, view.targetEnd) === row.link_target;
+}
+
+function isFolder(bytes: Buffer, view: RecordView): boolean {
+  return bytes[view.factsStart] === 0x64;
 }
 
 /** A regular file whose link count is not 1. */
