@@ -84,6 +84,8 @@ class Run {
   private readonly touched = new Set<string>();
   /** Folders that gave way to something else: only then are the records below them forgotten. */
   private readonly gone = new Set<string>();
+  /** What they take the place of could not go. */
+  private readonly halfway = new Set<string>();
   private readonly failedLinks: StageItem[] = [];
   /** New files that changed while they were copied. */
   private readonly changed: Action[] = [];
@@ -373,6 +375,7 @@ class Run {
         actions.push(this.fail(path, SHORT, size));
       } else if (committed.outcome === 'done' && old !== undefined) {
         // Still recorded as it stood before: the next run takes it from there.
+        this.halfway.add(path);
         actions.push(this.fail(path, old, size));
       } else if (committed.outcome === 'done') {
         const recorded = this.rowOf(staged, committed.backupFacts);
@@ -606,7 +609,7 @@ class Run {
   /** Deepest first, because setting a folder's times is undone by any change in it. */
   private async finishFolders(): Promise<void> {
     this.touched.delete('');
-    const paths = [...this.touched].sort((a, b) => depthOf(b) - depthOf(a));
+    const paths = [...this.touched].filter((path) => !this.halfway.has(path)).sort((a, b) => depthOf(b) - depthOf(a));
     if (paths.length === 0) return;
     this.prove();
     const rows: BaselineRow[] = [];

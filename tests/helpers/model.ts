@@ -391,6 +391,7 @@ export class Life {
   async end(): Promise<void> {
     for (const side of ['master', 'backup'] as const) this.replug(side);
     const result = await this.run({ remove: true, checksum: false, path: '' }, quiet);
+    if (process.env['DEBUG_LIFE']) { await this.debug('end'); console.log(JSON.stringify(result)); }
     if (this.key && result && this.waiting === 0) await this.wholeAndReadable();
   }
 
