@@ -22,6 +22,7 @@ import type { CommitItem, ExpectedItem, Outcome, StageItem, StageResult } from '
 import type { WorkerPool } from '../shared/workers.ts';
 import { type ArrangeHost, arrange } from './arrange.ts';
 import { type BulkHost, copyNewFiles } from './bulk.ts';
+import { inRounds } from './colliding.ts';
 import { type Counts, RunControl } from './control.ts';
 import { type BaselineRow, type FileAction, readBaseline } from './history.ts';
 import { Placing } from './placing.ts';
@@ -147,8 +148,10 @@ class Run {
     const copies = of('copy', 'update', 'convert');
     this.phase = 'copy';
     const files = copies.filter(({ link_to }) => link_to === undefined);
-    await this.copyNew(files.filter((action) => this.isPlainNew(action)));
-    await this.copy([...files.filter((action) => !this.isPlainNew(action)), ...this.changed]);
+    const [first = [], ...later] = inRounds(files, (action) => this.place.of(action).path);
+    await this.copyNew(first.filter((action) => this.isPlainNew(action)));
+    await this.copy([...first.filter((action) => !this.isPlainNew(action)), ...this.changed]);
+    for (const round of later) await this.copy(round);
     await this.copyLinks(copies.filter(({ link_to }) => link_to !== undefined));
     await this.mirrorMetadata(of('meta').filter(({ entry }) => entry !== 'd'));
     for (const { path } of of('meta').filter(({ entry }) => entry === 'd')) this.touched.add(path);

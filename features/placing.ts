@@ -10,7 +10,10 @@ import type { Action } from './reconcile.ts';
 import type { OpenPair, SyncOptions } from './session.ts';
 import { formsOf } from './storing.ts';
 
-type Place = Pick<StageItem, 'path' | 'from' | 'encode' | 'decode' | 'retire' | 'leftover' | 'backupFacts' | 'backupShared'>;
+type Place = Pick<
+  StageItem,
+  'path' | 'from' | 'encode' | 'decode' | 'retire' | 'leftover' | 'backupFacts' | 'backupShared'
+>;
 
 export class Placing {
   /** The form of files that are written; empty where they keep their names. */
@@ -36,7 +39,8 @@ export class Placing {
       return stored === '' ? place : { ...place, from: source_path ?? path + stored, decode: stored };
     }
     const encode = action.entry === 'f' ? this.encodes(path) : '';
-    if (encode === '' && stored === '' && !leftover) return { path, from: source_path, backupFacts: backup, backupShared: shared };
+    if (encode === '' && stored === '' && !leftover)
+      return { path, from: source_path, backupFacts: backup, backupShared: shared };
     const left = leftover && { leftover: { ...leftover, shared: false, keep: true } };
     const place = { path: path + encode, from: source_path ?? path, ...(encode === '' ? {} : { encode }), ...left };
     if (encode === stored && action.occupied === undefined && (backup === null || backup.startsWith('f')))

@@ -22,8 +22,9 @@ import {
   timeLimits,
 } from '../shared/paths.ts';
 import { mountsBelow, type Scan, walkTree } from '../shared/scan.ts';
-import { isStoredWell, PLAIN, type Storing, suffixFor } from '../shared/stored.ts';
+import { isStoredWell, PLAIN, type Storing, SUFFIXES, suffixFor } from '../shared/stored.ts';
 import { bornAt, settableGranularity, statAt } from '../shared/syscalls.ts';
+import { withoutCollisions } from './colliding.ts';
 import type { Traits } from './detect.ts';
 import { type Guard, guardsOf, sayWhatIsNewlyLeftOut } from './guards.ts';
 import { type BaselineRow, findPair, readBaseline } from './history.ts';
@@ -40,7 +41,7 @@ import {
   type Trees,
 } from './reconcile.ts';
 import { carriesOwner, type OpenPair, OS_JUNK, recordedAlgorithm, type SyncOptions, workersOf } from './session.ts';
-import { allStoredWell, formsOf, haveKey, storingOf } from './storing.ts';
+import { allStoredWell, formsOf, haveKey, lacksRing, storingOf } from './storing.ts';
 import { type Double, type OpenTrees, openTrees, type Survey, survey } from './survey.ts';
 import type { Target } from './targets.ts';
 import { hold, noLonger } from './waiting.ts';
@@ -117,6 +118,7 @@ export async function makePlan(
   const waiting = pairId === null ? [] : await readConflicts(pairId, target.subpath, ctx);
   const converted = pairId === null || (await allStoredWell(pairId, target.subpath, storing, ctx));
   if (found.unchanged && believe && converted && !filter.limits) {
+    if (storing.sealed && lacksRing(pair)) await haveKey(pair, ctx);
     plan.totals.skipped = found.masterFiles;
     plan.settled = noLonger(waiting, plan.actions, found, (path) => filter.excludesAny(path));
     return plan;
@@ -192,7 +194,8 @@ async function rowsOf(pair: OpenPair, pairId: number, { subpath }: Target, ctx: 
 
 function requireFolder(pair: OpenPair, target: Target): void {
   if (target.subpath === '' || existsSync(`${pair.master.dir.path}/${target.subpath}`)) return;
-  if (existsSync(`${pair.backup.dir.path}/${target.subpath}`)) return;
+  const forms = pair.storedSide === 'backup' ? SUFFIXES : [];
+  if (['', ...forms].some((suffix) => existsSync(`${pair.backup.dir.path}/${target.subpath}${suffix}`))) return;
   throw new TandemError('not_found', `There is no folder '${target.subpath}' on '${pair.master.label}'.`, {
     hint: "Give the folder as it is named from the drive's root, for example --path Projects/Wedding.",
   });
@@ -258,7 +261,11 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
   const decided = moves ? [...moves.moves, ...withEmptied(result.actions, moves)] : result.actions;
   if (moves) plan.totals.skipped -= movedAsTheyAre(moves, result, rules.keys);
   const actions = [...missingParents(pair, target, decided), ...decided];
-  plan.actions = assignHardLinks(withoutImpossible(hold(actions, inputs.waiting), plan, pair), open.links, pair);
+  const held = hold(actions, inputs.waiting);
+  const possible = withoutCollisions(held, { others: open.others, rows }, storing, rules.keys);
+  plan.problems.push(...possible.problems);
+  plan.failed += possible.files;
+  plan.actions = assignHardLinks(withoutImpossible(possible.actions, plan, pair), open.links, pair);
   const recorded = recordedAlgorithm(pair, options);
   for (const action of plan.actions) recordEvidence(action, evidence, keyOf(action.path, rules.keys), recorded);
   countTotals(plan);

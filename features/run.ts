@@ -35,6 +35,7 @@ import {
   workerCount,
 } from './session.ts';
 import { reportProgress } from './steering.ts';
+import { bringRing } from './storing.ts';
 import { type Target, targetName } from './targets.ts';
 import { arrive, arriveHome, depart, type Journey } from './travel.ts';
 
@@ -309,6 +310,11 @@ async function journal(
       actions = steps.flatMap(({ plan }) => plan.actions);
       if (actions.length > LARGE_PLAN) collectGarbage();
       if (actions.some((action) => !QUIET.includes(action.kind))) begin();
+      const prove = (): void => {
+        assertIdentity(pair);
+        for (const lock of locks) lock.confirm();
+      };
+      statistics.problems.push(...bringRing(pair, prove, ctx));
       await carryOut(steps, kind, { pair, locks, operationId, operation, statistics, changes }, ctx);
       if (actions.length > LARGE_PLAN) collectGarbage();
     } finally {

@@ -2,14 +2,16 @@
  * How the Backup of a pair stores its files: what its options ask for, what this computer can make, and the group's key
  * where something is sealed. The key is asked for only when something sealed is to be read or written.
  */
-import { closeSync, copyFileSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, copyFileSync, existsSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { boundsBelow } from '../shared/baseline.ts';
 import { decoderFor } from '../shared/codec.ts';
 import { availableCompression } from '../shared/compressed.ts';
 import type { Context } from '../shared/context.ts';
+import type { Problem } from '../shared/errors.ts';
+import type { DriveRoot } from '../shared/store.ts';
 import { PLAIN, type Storing, type Suffix, suffixOf } from '../shared/stored.ts';
-import { groupKey } from './keyring.ts';
+import { groupKey, spreadKeyring } from './keyring.ts';
 import type { OpenPair, SyncOptions } from './session.ts';
 
 /** @param pairId null: these drives were never synced with each other. */
@@ -91,6 +93,25 @@ export async function haveKey(pair: OpenPair, ctx: Context): Promise<void> {
     pair.secret.key = await groupKey(pair.group, { master, backup }, ctx);
   }
   if (pair.secret.key) pair.workers?.setKey(pair.secret.key);
+}
+
+/**
+ * Both drives carry the ring before anything more is sealed: a drive that is new, that was away when a password changed,
+ * or whose ring was deleted. Both are locked, unless they cannot be written to.
+ * @param prove called before a drive is written to.
+ */
+export function bringRing(pair: OpenPair, prove: () => void, ctx: Context): Problem[] {
+  const { group, master, backup, masterDrive, secret, storedSide } = pair;
+  if (secret.key === null || storedSide !== 'backup' || pair.masterUuid === '') return [];
+  const drives = { master: masterDrive.read_only ? null : master, backup };
+  const problems = spreadKeyring(group, secret.key, drives, prove, ctx);
+  return problems.map((message) => ({ path: '.tandem/keyring.json', message }));
+}
+
+/** A drive of a sealed pair has no key ring. */
+export function lacksRing({ master, backup, masterDrive }: OpenPair): boolean {
+  const has = ({ dir }: DriveRoot): boolean => existsSync(join(dir.path, '.tandem/keyring.json'));
+  return !has(backup) || !(masterDrive.read_only || has(master));
 }
 
 /** Whether any recorded file of a pair is compressed or sealed, and whether any is sealed. */

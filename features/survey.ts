@@ -15,9 +15,9 @@ import {
   isStoredWell,
   PLAIN,
   recordedSuffix,
-  SUFFIXES,
   type StandsFor,
   type Storing,
+  SUFFIXES,
   type Suffix,
   splitStored,
 } from '../shared/stored.ts';
@@ -97,6 +97,8 @@ export interface OpenTrees {
   links: Map<string, string[]>;
   /** Names that one of the drives cannot tell from another one. */
   problems: Problem[];
+  /** Keys of folders and links, on either side, whose names end as those of stored files do. */
+  others: ReadonlySet<string>;
   /** By key: a second form of a file on the Backup, which an interrupted run left, or somebody put there. */
   doubles: Map<string, Double>;
 }
@@ -134,6 +136,7 @@ export function openTrees(
     equal: 0,
     links: master.links,
     problems: [...master.problems, ...backup.problems],
+    others: new Set([...master.others, ...backup.others]),
     doubles: backup.doubles,
   };
   for (const key of master.settled) {
@@ -171,6 +174,8 @@ class Gathered {
   readonly shared = new Set<string>();
   readonly problems: Problem[] = [];
   readonly doubles = new Map<string, Double>();
+  /** Keys of folders and links whose names end as those of stored files do. */
+  readonly others = new Set<string>();
   private readonly side: Side;
   private readonly keys: KeyRules;
   private readonly records: Records;
@@ -205,6 +210,7 @@ class Gathered {
     }
     const { path, stored } = found;
     const key = keyOf(path, this.keys);
+    if (bytes[view.factsStart] !== 0x66 && splitStored(path).suffix !== '') this.others.add(key);
     if (hasSeveralNames(bytes, view)) {
       if (this.side === 'master') noteLink(this.links, bytes, view, path);
       else this.shared.add(key);
@@ -261,7 +267,9 @@ async function otherForms(request: ScanRequest, pairId: number | null, ctx: Cont
   if (places.length === 0) return [];
   const rows = pairId === null ? [] : await readRows(pairId, places, ctx);
   const others = new Set(rows.filter(({ stored_name }) => stored_name === '').map(({ path }) => path));
-  return places.filter((place) => !others.has(place)).map((place) => walkTree({ ...request, subpath: place, mounts: [] }));
+  return places
+    .filter((place) => !others.has(place))
+    .map((place) => walkTree({ ...request, subpath: place, mounts: [] }));
 }
 
 interface Look {

@@ -1,10 +1,10 @@
 /** Many random lives (model.ts), for the suite and for the soak. */
 import './inline-workers.ts';
 import './calls.ts';
-import fc from 'fast-check';
-import { join } from 'node:path';
-import { writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
 import { getGroup, setGroupOptions } from '../../features/groups.ts';
 import { groupKey, initKeyring } from '../../features/keyring.ts';
 import { live, lives, MODEL, storedLives } from './model.ts';
