@@ -269,7 +269,7 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
   const recorded = recordedAlgorithm(pair, options);
   for (const action of plan.actions) recordEvidence(action, evidence, keyOf(action.path, rules.keys), recorded);
   countTotals(plan);
-  await settleDoubles(plan, open.doubles, inputs);
+  await settleDoubles(plan, open.doubles, inputs, ctx);
   plan.settled = noLonger(inputs.waiting, plan.actions, found, rules.frozen);
 }
 
@@ -277,7 +277,12 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
  * A second form of a file gives way where the file is to be stored so, or when it holds what the Master has: an earlier
  * conversion left it. Anything else is the user's to judge.
  */
-async function settleDoubles(plan: Plan, doubles: OpenTrees['doubles'], inputs: Inputs): Promise<void> {
+async function settleDoubles(
+  plan: Plan,
+  doubles: OpenTrees['doubles'],
+  inputs: Inputs,
+  ctx: Context,
+): Promise<void> {
   if (doubles.size === 0) return;
   const keys = keyRules(inputs.pair);
   const writing = new Map(plan.actions.map((action) => [keyOf(action.path, keys), action]));
@@ -288,14 +293,20 @@ async function settleDoubles(plan: Plan, doubles: OpenTrees['doubles'], inputs: 
     if (writes && action.entry === 'd' && facts.startsWith('d') && action.path === path) continue;
     const wanted = suffixFor(action?.path ?? '', inputs.storing.wanted);
     if (writes && action.entry === 'f' && action.path + wanted === path) action.occupied = facts;
-    else if (writes && action.entry === 'f' && (await holdsTheSame(action, double, inputs)))
+    else if (writes && action.entry === 'f' && (await holdsTheSame(action, double, inputs, ctx)))
       action.leftover = { path, facts };
     else plan.problems.push({ path, message: 'is on the Backup in two forms; this one is left as it is' });
   }
 }
 
-async function holdsTheSame({ path, master }: Action, double: Double, { pair, options }: Inputs): Promise<boolean> {
+async function holdsTheSame(
+  { path, master }: Action,
+  double: Double,
+  { pair, options }: Inputs,
+  ctx: Context,
+): Promise<boolean> {
   if (!double.facts.startsWith('f') || master === null) return false;
+  if (double.stored.endsWith('.encrypted')) await keyIfAny(pair, ctx);
   const pool = workersOf(pair, 'plan', options);
   const algorithm = recordedAlgorithm(pair, options);
   const [[here], [there]] = await Promise.all([
@@ -443,11 +454,7 @@ async function readContents(
   problems: Problem[],
   ctx: Context,
 ): Promise<void> {
-  // Of a Backup that seals nothing any more, or not yet: what cannot be opened is said file by file.
-  if (pair.secret.key === null && needs.some(({ stored }) => stored.endsWith('.encrypted')))
-    await haveKey(pair, ctx).catch((error: unknown) => {
-      if (!(error instanceof TandemError) || error.code !== 'key') throw error;
-    });
+  if (needs.some(({ stored }) => stored.endsWith('.encrypted'))) await keyIfAny(pair, ctx);
   const pool = workersOf(pair, 'plan', options);
   await Promise.all(
     groupNeeds(needs).map(async (group) => {
@@ -473,6 +480,14 @@ async function readContents(
       });
     }),
   );
+}
+
+/** For a Backup that seals nothing any more, or not yet: what cannot be opened is said file by file. */
+async function keyIfAny(pair: OpenPair, ctx: Context): Promise<void> {
+  if (pair.secret.key !== null) return;
+  await haveKey(pair, ctx).catch((error: unknown) => {
+    if (!(error instanceof TandemError) || error.code !== 'key') throw error;
+  });
 }
 
 function groupNeeds(needs: readonly Need[]): Need[][] {

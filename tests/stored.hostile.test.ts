@@ -303,7 +303,10 @@ test('filters, --path and sizes mean what the Master has', async () => {
       rmSync(out, { recursive: true });
     }
     rmSync(join(pair.master, 'c'));
-    const gone = await pair.sync({ path: 'c', options: { on_master_delete: 'trash' } });
+    const gone = await pair.sync(
+      { path: 'c', options: { on_master_delete: 'trash' } },
+      pair.context({ force: new Set(['empty-master']) }),
+    );
     assert.equal([gone.files_deleted, gone.problems], [1, []]);
     await settled(pair, 'after');
   });

@@ -85,8 +85,8 @@ export class Life {
   /** Calls and changes of the last whole run, by which a mischief finds its place in the next one. */
   private last = { calls: 150, changes: 60 };
 
-  /** The last whole run began with files in two forms. */
-  private doubled = false;
+  /** The last whole run left work for the next one. */
+  private unsettled = false;
   /** How the Backup is to store files now. */
   private suffix: Suffix;
   /** Null: a pair whose files always have their own names. */
@@ -335,10 +335,11 @@ export class Life {
       return undefined;
     }
     assert.is(done.status, 'completed', JSON.stringify(done.problems));
-    // A second form that a failure left may speak for itself once its file is gone.
-    this.doubled = before.backup.second.length > 0;
-    if (!this.doubled) await this.completed(done, after, run);
-    this.learn(after, this.doubled, run.path);
+    // A second form that a failure left may speak for itself once its file is gone; a careful run converts nothing.
+    const careful = this.key !== null && done.problems.some(({ message }) => message.startsWith('careful run'));
+    this.unsettled = before.backup.second.length > 0 || careful;
+    if (!this.unsettled) await this.completed(done, after, run);
+    this.learn(after, this.unsettled, run.path);
     return done;
   }
 
@@ -403,7 +404,7 @@ export class Life {
   /** Again the same run: nothing more to do, and conflicts stay. */
   async repeat(run: Run): Promise<void> {
     const first = await this.run(run, quiet);
-    if (!first || this.doubled) return;
+    if (!first || this.unsettled) return;
     const { waiting } = this;
     const before = this.look();
     const second = await this.run(run, quiet);
@@ -419,8 +420,8 @@ export class Life {
     for (const side of ['master', 'backup'] as const) this.replug(side);
     const last = { remove: true, checksum: false, path: '' };
     let result = await this.run(last, quiet);
-    if (this.doubled) result = await this.run(last, quiet);
-    if (this.doubled) return;
+    if (this.unsettled) result = await this.run(last, quiet);
+    if (this.unsettled) return;
     if (process.env['DEBUG_LIFE']) {
       await this.debug('end');
       console.log(JSON.stringify(result));
@@ -523,7 +524,7 @@ export class Life {
     assert.equal(
       plan.actions.filter(({ kind }) => kind !== 'conflict' && kind !== 'adopt'),
       [],
-      'applying twice is applying once',
+      `applying twice is applying once: ${JSON.stringify(plan.actions)} after ${JSON.stringify(result)}`,
     );
     for (const path of new Set([...after.master.tree.keys(), ...after.backup.tree.keys()])) {
       if (after.master.tree.get(path) === after.backup.tree.get(path) || !isInside(path, run.path)) continue;
