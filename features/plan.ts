@@ -277,12 +277,7 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
  * A second form of a file gives way where the file is to be stored so, or when it holds what the Master has: an earlier
  * conversion left it. Anything else is the user's to judge.
  */
-async function settleDoubles(
-  plan: Plan,
-  doubles: OpenTrees['doubles'],
-  inputs: Inputs,
-  ctx: Context,
-): Promise<void> {
+async function settleDoubles(plan: Plan, doubles: OpenTrees['doubles'], inputs: Inputs, ctx: Context): Promise<void> {
   if (doubles.size === 0) return;
   const keys = keyRules(inputs.pair);
   const writing = new Map(plan.actions.map((action) => [keyOf(action.path, keys), action]));

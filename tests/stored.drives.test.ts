@@ -1,7 +1,19 @@
 /** Sealed and compressed Backups on real filesystems, from the first sync to a restore with nothing but the password. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, renameSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -48,14 +60,20 @@ function fill(root: string): void {
 /** The whole Backup, opened by other means than tandem's. */
 function openedByOthers(pair: TestPair, password: string): number {
   const script = join(REPOSITORY, 'tests/fixtures/sealed/whole.py');
-  const out = spawnSync('python3', [script, passwordFile(pair, password), pair.backup, pair.master], { encoding: 'utf8' });
+  const out = spawnSync('python3', [script, passwordFile(pair, password), pair.backup, pair.master], {
+    encoding: 'utf8',
+  });
   assert.is(out.status, 0, out.stderr);
   return Number(out.stdout);
 }
 
 async function quiet(pair: TestPair, what: string): Promise<void> {
   const again = await pair.sync();
-  assert.equal([again.status, again.files_copied, again.conflicts_detected, again.problems], ['completed', 0, 0, []], what);
+  assert.equal(
+    [again.status, again.files_copied, again.conflicts_detected, again.problems],
+    ['completed', 0, 0, []],
+    what,
+  );
   const verified = await verifyFiles('Archive', {}, pair.ctx);
   assert.equal([verified.status, verified.findings], ['completed', []], what);
 }
@@ -101,9 +119,16 @@ for (const kind of ['exfat', 'ntfs'] as const)
         assert.is(openedByOthers(pair, PASSWORD), 7);
 
         const before = fingerprints(pair.backup);
-        const changed = await pair.box.run(
-          ['encrypt', 'password', 'Archive', '--change', '--password-file', passwordFile(pair, PASSWORD), '--new-password-file', passwordFile(pair, NEXT)],
-        );
+        const changed = await pair.box.run([
+          'encrypt',
+          'password',
+          'Archive',
+          '--change',
+          '--password-file',
+          passwordFile(pair, PASSWORD),
+          '--new-password-file',
+          passwordFile(pair, NEXT),
+        ]);
         assert.is(changed.code, 0, `${changed.stdout}${changed.stderr}`);
         assert.equal(fingerprints(pair.backup), before, 'no file is sealed anew');
         await setForm(pair, { ...LZ4, ...SEALED, encryption_password_file: passwordFile(pair, NEXT) });
@@ -120,7 +145,10 @@ for (const kind of ['exfat', 'ntfs'] as const)
           ['Day 1/clip.mov backup rot'],
         );
         const healed = await verifyFiles('Archive', { repair: true }, other);
-        assert.ok(healed.findings.every((one) => one.healed), JSON.stringify(healed.findings));
+        assert.ok(
+          healed.findings.every((one) => one.healed),
+          JSON.stringify(healed.findings),
+        );
 
         await setForm(pair, {});
         const plain = await pair.sync({}, pair.context());
@@ -138,7 +166,10 @@ const names = (root: string): string[] => Object.keys(contents(root));
 async function restoredElsewhere(pair: TestPair, backup: TestDrive): Promise<void> {
   const box = sandbox();
   try {
-    writeFileSync(join(box.config, 'app.yaml'), `version: 1\ndrives:\n  allow_fixed: ${JSON.stringify([backup.mount])}\n`);
+    writeFileSync(
+      join(box.config, 'app.yaml'),
+      `version: 1\ndrives:\n  allow_fixed: ${JSON.stringify([backup.mount])}\n`,
+    );
     const out = join(box.root, 'out');
     const wrong = await box.run(['restore', 'run', backup.mount, '--to', out, '--json'], {
       env: { TANDEM_PASSWORD: PASSWORD },
