@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -120,7 +120,7 @@ test('a conversion is cancelled, two runs meet, and it goes on from where it was
     fill(pair, 40, 2 * MB);
     await pair.sync();
     await setForm(pair, SEALED);
-    const run = start(pair, ['sync', 'run', 'Archive', '--parallel', '1', '--progress', 'none']);
+    const run = start(pair, ['sync', 'run', 'Archive', '--bwlimit', '8', '--progress', 'none']);
     await until(working(pair));
     assert.is((await pair.box.run(['sync', 'run', 'Archive'])).code, 7, 'the other run is refused');
     run.child.kill('SIGINT');
@@ -144,12 +144,11 @@ driveTest(
       const key = await store(pair, {});
       for (let index = 0; index < 8; index += 1) put(pair.master, `f${index}`, randomBytes(MB).toString('hex'));
       await pair.sync();
-      put(pair.backup, 'ballast', Buffer.alloc(1));
-      truncateSync(join(pair.backup, 'ballast'), 0);
       await setForm(pair, SEALED);
-      const run = await pair.box.run(['sync', 'run', 'Archive', '--json', '--force', 'free-space'], { timeout: 60_000 });
+      const run = await pair.box.run(['sync', 'run', 'Archive', '--json', '--force', 'free-space'], {
+        timeout: 60_000,
+      });
       assert.ok([0, 4].includes(run.code), `${run.stdout}${run.stderr}`);
-      rmSync(join(pair.backup, 'ballast'));
       assert.is(assertWhole(pair, key).size, 8);
       for (let turn = 0; turn < 4; turn += 1)
         await pair.box.run(['sync', 'run', 'Archive', '--force', 'free-space'], { timeout: 60_000 });
@@ -171,17 +170,16 @@ for (const kind of ['ext4', 'exfat'] as const)
         const key = await store(pair, {});
         fill(pair, 30, 2 * MB);
         await pair.sync();
-        await setForm(pair, { ...LZ4, ...SEALED });
-        const run = start(pair, ['sync', 'run', 'Archive', '--parallel', '1', '--progress', 'none']);
+        await setForm(pair, SEALED);
+        const run = start(pair, ['sync', 'run', 'Archive', '--bwlimit', '8', '--progress', 'none']);
         await until(working(pair));
-        await new Promise((done) => setTimeout(done, 300));
+        await new Promise((done) => setTimeout(done, 1500));
         drives[1]?.unplug();
-        const [code] = await run.ended;
-        assert.ok(code === 5 || code === 0, String(code));
+        assert.equal(await run.ended, [5, null]);
         assert.equal(readdirSync(drives[1]?.mount ?? ''), [], 'nothing was written below the mount point');
         drives[1]?.replug();
         assert.is(assertWhole(pair, key).size, 30);
-        await finishes(pair, '.lz4.encrypted');
+        await finishes(pair, '.encrypted');
       });
     },
   );
