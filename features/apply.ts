@@ -24,6 +24,7 @@ import type { CommitItem, Outcome, StageItem, StageResult } from '../shared/task
 import type { WorkerPool } from '../shared/workers.ts';
 import { type ArrangeHost, arrange } from './arrange.ts';
 import { type BulkHost, copyNewFiles } from './bulk.ts';
+import { inRounds } from './colliding.ts';
 import { type Counts, RunControl } from './control.ts';
 import { Finish, type FinishHost } from './finish.ts';
 import { type BaselineRow, type FileAction, readBaseline } from './history.ts';
@@ -87,6 +88,8 @@ class Run {
   private readonly touched = new Set<string>();
   /** Folders that gave way to something else: only then are the records below them forgotten. */
   private readonly gone = new Set<string>();
+  /** What they take the place of could not go. */
+  private readonly halfway = new Set<string>();
   private readonly failedLinks: StageItem[] = [];
   /** New files that changed while they were copied. */
   private readonly changed: Action[] = [];
@@ -148,8 +151,10 @@ class Run {
     const copies = of('copy', 'update', 'convert');
     this.phase = 'copy';
     const files = copies.filter(({ link_to }) => link_to === undefined);
-    await this.copyNew(files.filter((action) => this.isPlainNew(action)));
-    await this.copy([...files.filter((action) => !this.isPlainNew(action)), ...this.changed]);
+    const [first = [], ...later] = inRounds(files, (action) => this.place.of(action).path);
+    await this.copyNew(first.filter((action) => this.isPlainNew(action)));
+    await this.copy([...first.filter((action) => !this.isPlainNew(action)), ...this.changed]);
+    for (const round of later) await this.copy(round);
     await this.copyLinks(copies.filter(({ link_to }) => link_to !== undefined));
     const finish = new Finish(this.finishHost());
     await finish.mirrorMetadata(of('meta').filter(({ entry }) => entry !== 'd'));
@@ -201,8 +206,9 @@ class Run {
   // --- copies ---
 
   /** A file that nothing on the Backup stands in the way of, and no other name of it will refer to. */
-  private isPlainNew({ kind, entry, backup, path, source_path, stored, occupied }: Action): boolean {
+  private isPlainNew({ kind, entry, backup, path, source_path, stored, occupied, leftover }: Action): boolean {
     const { strict, plan } = this.task;
+    if (leftover) return false;
     if (strict || !this.task.agrees || plan.options.verify_checksums === 'checksum') return false;
     if (stored || occupied || this.place.encodes(path) !== this.place.encode) return false;
     return (
@@ -368,7 +374,7 @@ class Run {
     const parts = chunk(good.map(commitItem), GROUP_FILES);
     const results = (await Promise.all(parts.map((part) => this.pool.run('commit', part)))).flat();
     await this.pool.run('flush');
-    await this.retire(good.filter((_, index) => results[index]?.outcome === 'done'));
+    const stays = await this.retire(good.filter((_, index) => results[index]?.outcome === 'done'));
     const rows: BaselineRow[] = [];
     const actions: FileAction[] = [];
     results.forEach((committed, index) => {
@@ -376,8 +382,13 @@ class Run {
       const { size, linkTo } = staged.item;
       const subject = this.subjectOf(staged.item);
       const { path } = subject;
+      const old = stays.get(staged.item.retire?.path ?? '');
       if (committed.outcome === 'done' && isShort(staged, committed.backupFacts)) {
         actions.push(this.fail(path, SHORT, size));
+      } else if (committed.outcome === 'done' && old !== undefined) {
+        // Still recorded as it stood before: the next run takes it from there.
+        this.halfway.add(path);
+        actions.push(this.fail(path, old, size));
       } else if (committed.outcome === 'done') {
         const recorded = this.rowOf(staged, committed.backupFacts);
         if (subject.source_path === undefined) rows.push(recorded);
@@ -397,14 +408,14 @@ class Run {
     if (results.some(({ outcome }) => outcome === 'failed')) assertIdentity(this.task.pair);
   }
 
-  /** What was stored in another form goes once its new form is on the medium. */
-  private async retire(placed: readonly Staged[]): Promise<void> {
-    const items = placed.flatMap(({ item }) => item.retire ?? []);
-    if (items.length === 0) return;
+  /** What was stored in another form goes once its new form is on the medium. Returns what stayed, with the reason. */
+  private async retire(placed: readonly Staged[]): Promise<ReadonlyMap<string, string>> {
+    const items = placed.flatMap(({ item: { retire, leftover } }) => [retire ?? [], leftover ?? []].flat());
+    if (items.length === 0) return new Map();
     this.prove();
     const results = await this.pool.run('retire', items);
     await this.pool.run('flush');
-    this.statistics.problems.push(...results.filter(({ message }) => message !== ''));
+    return new Map(results.flatMap(({ path, message }) => (message === '' ? [] : [[path, message]])));
   }
 
   /** Whatever is done to one name of a file changes the ctime that is recorded under its other names. */
@@ -509,10 +520,10 @@ class Run {
   // --- folders, metadata, deletions ---
 
   private finishHost(): FinishHost {
-    const { pool, place, record, clock, control, statistics, touched, gone, linked } = this;
+    const { pool, place, record, clock, control, statistics, touched, gone, halfway, linked } = this;
     return {
       plan: this.task.plan,
-      ...{ pool, place, record, clock, control, statistics, touched, gone, linked },
+      ...{ pool, place, record, clock, control, statistics, touched, gone, halfway, linked },
       prove: () => this.prove(),
       done: (files) => {
         this.filesDone += files;

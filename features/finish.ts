@@ -28,6 +28,8 @@ export interface FinishHost {
   readonly touched: Set<string>;
   /** Folders that gave way to something else. */
   readonly gone: ReadonlySet<string>;
+  /** Folders that the record does not know yet, because what they replace is still there. */
+  readonly halfway: ReadonlySet<string>;
   /** Records, made or used in this run, of files with several names. */
   readonly linked: Map<string, BaselineRow>;
   /** Before anything is written; throws when the drives or the lock are not ours any more. */
@@ -148,7 +150,8 @@ export class Finish {
   /** Deepest first, because setting a folder's times is undone by any change in it. */
   async finishFolders(): Promise<void> {
     this.host.touched.delete('');
-    const paths = [...this.host.touched].sort((a, b) => depthOf(b) - depthOf(a));
+    const { touched, halfway } = this.host;
+    const paths = [...touched].filter((path) => !halfway.has(path)).sort((a, b) => depthOf(b) - depthOf(a));
     if (paths.length === 0) return;
     this.host.prove();
     const rows: BaselineRow[] = [];

@@ -33,11 +33,16 @@ export interface Meant extends Lying {
 export class Meanings {
   private readonly folders: FolderCache;
   private readonly claims = new Map<string, BaselineRow>();
+  /** Recorded under their own names, although these end as stored ones do. */
+  private readonly plain = new Set<string>();
 
   /** @param rows recorded of this drive, or carried by it. */
   constructor(root: Dir, rows: Iterable<BaselineRow>) {
     this.folders = new FolderCache(root);
-    for (const row of rows) if (row.stored_name !== '') this.claims.set(storedPath(row.path, row.stored_name), row);
+    for (const row of rows) {
+      if (row.stored_name !== '') this.claims.set(storedPath(row.path, row.stored_name), row);
+      else if (splitStored(row.path).suffix !== '') this.plain.add(row.path);
+    }
   }
 
   /** A stored file lies elsewhere than under the path that it stands for. */
@@ -45,7 +50,7 @@ export class Meanings {
     const { facts, nlink, blocks, target } = entry;
     const plain = { path: place, entry, size: entry.size, ...(from === undefined ? {} : { from }) };
     const { path, suffix } = splitStored(place);
-    if (entry.kind !== 'f' || suffix === '') return plain;
+    if (entry.kind !== 'f' || suffix === '' || (from === undefined && this.plain.has(place))) return plain;
     const meant = (own: string, stored: Suffix, size: number | null): Meant => {
       return { path: own, entry: new Entry(facts, own, nlink, blocks, target, stored), from: from ?? place, size };
     };

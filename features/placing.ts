@@ -13,7 +13,7 @@ import { formsOf } from './storing.ts';
 
 type Place = Pick<
   StageItem,
-  'path' | 'from' | 'encode' | 'decode' | 'expect' | 'retire' | 'backupFacts' | 'backupShared'
+  'path' | 'from' | 'encode' | 'decode' | 'expect' | 'retire' | 'leftover' | 'backupFacts' | 'backupShared'
 >;
 
 export class Placing {
@@ -33,15 +33,17 @@ export class Placing {
 
   /** Of a copy: where it is read and written, and what goes for it. */
   of(action: Action): Place {
-    const { path, source_path, backup, backup_shared, stored = '' } = action;
+    const { path, source_path, backup, backup_shared, leftover, stored = '' } = action;
     const shared = backup_shared === true;
     if (this.side === 'master') {
       const place = { path, from: source_path, backupFacts: backup, backupShared: shared };
       return stored === '' ? place : { ...place, from: source_path ?? path + stored, decode: stored };
     }
     const encode = action.entry === 'f' ? this.encodes(path) : '';
-    if (encode === '' && stored === '') return { path, from: source_path, backupFacts: backup, backupShared: shared };
-    const place = { path: path + encode, from: source_path ?? path, ...(encode === '' ? {} : { encode }) };
+    if (encode === '' && stored === '' && !leftover)
+      return { path, from: source_path, backupFacts: backup, backupShared: shared };
+    const left = leftover && { leftover: { ...leftover, shared: false, keep: true } };
+    const place = { path: path + encode, from: source_path ?? path, ...(encode === '' ? {} : { encode }), ...left };
     if (encode === stored && action.occupied === undefined && (backup === null || backup.startsWith('f')))
       return { ...place, backupFacts: backup, backupShared: shared };
     const retire: Retired | undefined =

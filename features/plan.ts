@@ -22,9 +22,11 @@ import {
   timeLimits,
 } from '../shared/paths.ts';
 import { mountsBelow, type Scan, walkTree } from '../shared/scan.ts';
-import { isStoredWell, PLAIN, type Storing, splitStored, suffixFor } from '../shared/stored.ts';
+import { isStoredWell, PLAIN, type Storing, SUFFIXES, splitStored, suffixFor } from '../shared/stored.ts';
 import { bornAt, settableGranularity, statAt } from '../shared/syscalls.ts';
+import { withoutCollisions } from './colliding.ts';
 import type { Traits } from './detect.ts';
+import { type Checksums, keyIfAny, readContents } from './evidence.ts';
 import { type Guard, guardsOf, sayWhatIsNewlyLeftOut } from './guards.ts';
 import { type BaselineRow, findPair, readBaseline } from './history.ts';
 import { findMoves, type MoveRules, type Moves, withEmptied } from './moves.ts';
@@ -40,8 +42,8 @@ import {
   type Trees,
 } from './reconcile.ts';
 import { carriesOwner, type OpenPair, OS_JUNK, recordedAlgorithm, type SyncOptions, workersOf } from './session.ts';
-import { allStoredWell, formsOf, haveKey, storingOf } from './storing.ts';
-import { type OpenTrees, openTrees, type Survey, survey } from './survey.ts';
+import { allStoredWell, formsOf, haveKey, lacksRing, storingOf } from './storing.ts';
+import { type Double, type OpenTrees, openTrees, type Survey, survey } from './survey.ts';
 import type { Target } from './targets.ts';
 import { hold, noLonger } from './waiting.ts';
 
@@ -117,6 +119,7 @@ export async function makePlan(
   const waiting = pairId === null ? [] : await readConflicts(pairId, target.subpath, ctx);
   const converted = pairId === null || (await allStoredWell(pairId, target.subpath, storing, ctx));
   if (found.unchanged && believe && converted && !filter.limits) {
+    if (storing.sealed && lacksRing(pair)) await haveKey(pair, ctx);
     plan.totals.skipped = found.masterFiles;
     plan.settled = noLonger(waiting, plan.actions, found, (path) => filter.excludesAny(path));
     return plan;
@@ -192,7 +195,8 @@ async function rowsOf(pair: OpenPair, pairId: number, { subpath }: Target, ctx: 
 
 function requireFolder(pair: OpenPair, target: Target): void {
   if (target.subpath === '' || existsSync(`${pair.master.dir.path}/${target.subpath}`)) return;
-  if (existsSync(`${pair.backup.dir.path}/${target.subpath}`)) return;
+  const forms = pair.storedSide === 'backup' ? SUFFIXES : [];
+  if (['', ...forms].some((suffix) => existsSync(`${pair.backup.dir.path}/${target.subpath}${suffix}`))) return;
   throw new TandemError('not_found', `There is no folder '${target.subpath}' on '${pair.master.label}'.`, {
     hint: "Give the folder as it is named from the drive's root, for example --path Projects/Wedding.",
   });
@@ -258,27 +262,55 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
   const decided = moves ? [...moves.moves, ...withEmptied(result.actions, moves)] : result.actions;
   if (moves) plan.totals.skipped -= movedAsTheyAre(moves, result, rules.keys);
   const actions = [...missingParents(pair, target, decided), ...decided];
-  plan.actions = assignHardLinks(withoutImpossible(hold(actions, inputs.waiting), plan, pair), open.links, pair);
+  const held = hold(actions, inputs.waiting);
+  const possible = withoutCollisions(held, { others: open.others, rows }, storing, rules.keys);
+  plan.problems.push(...possible.problems);
+  plan.failed += possible.files;
+  plan.actions = assignHardLinks(withoutImpossible(possible.actions, plan, pair), open.links, pair);
   const recorded = recordedAlgorithm(pair, options);
   for (const action of plan.actions) recordEvidence(action, evidence, keyOf(action.path, rules.keys), recorded);
   countTotals(plan);
-  settleDoubles(plan, open.doubles, storing, rules.keys);
+  await settleDoubles(plan, open.doubles, inputs, ctx);
   plan.settled = noLonger(inputs.waiting, plan.actions, found, rules.frozen);
 }
 
-/** A second form of a file gives way where the file is to be stored so; anything else is the user's to judge. */
-function settleDoubles(plan: Plan, doubles: OpenTrees['doubles'], { wanted }: Storing, keys: KeyRules): void {
+/**
+ * A second form of a file gives way where the file is to be stored so, or when it holds what the Master has: an earlier
+ * conversion left it. Anything else is the user's to judge.
+ */
+async function settleDoubles(plan: Plan, doubles: OpenTrees['doubles'], inputs: Inputs, ctx: Context): Promise<void> {
   if (doubles.size === 0) return;
+  const keys = keyRules(inputs.pair);
   const writing = new Map(plan.actions.map((action) => [keyOf(action.path, keys), action]));
-  for (const [key, { path, facts }] of doubles) {
+  for (const [key, double] of doubles) {
+    const { path, facts } = double;
     const action = writing.get(key);
-    const writes = action?.entry === 'f' && ['copy', 'update', 'convert'].includes(action.kind);
-    if (writes && action.path + suffixFor(action.path, wanted) === path) action.occupied = facts;
+    const writes = action !== undefined && WRITING.includes(action.kind);
+    if (writes && action.entry === 'd' && facts.startsWith('d') && action.path === path) continue;
+    const wanted = suffixFor(action?.path ?? '', inputs.storing.wanted);
+    if (writes && action.entry === 'f' && action.path + wanted === path) action.occupied = facts;
+    else if (writes && action.entry === 'f' && (await holdsTheSame(action, double, inputs, ctx)))
+      action.leftover = { path, facts };
     else plan.problems.push({ path, message: 'is on the Backup in two forms; this one is left as it is' });
   }
 }
 
-type Checksums = Map<string, { master?: string; backup?: string; algorithm?: string }>;
+async function holdsTheSame(
+  { path, master }: Action,
+  double: Double,
+  { pair, options }: Inputs,
+  ctx: Context,
+): Promise<boolean> {
+  if (!double.facts.startsWith('f') || master === null) return false;
+  if (double.stored.endsWith('.encrypted')) await keyIfAny(pair, ctx);
+  const pool = workersOf(pair, 'plan', options);
+  const algorithm = recordedAlgorithm(pair, options);
+  const [[here], [there]] = await Promise.all([
+    pool.run('hash', 'master', [{ path, facts: master }], algorithm),
+    pool.run('hash', 'backup', [{ path, facts: double.facts, stored: double.stored, at: double.path }], algorithm),
+  ]);
+  return here !== undefined && here.checksum !== '' && here.checksum === there?.checksum;
+}
 
 /** What was only renamed; undefined: nothing was. */
 async function settleMoves(
@@ -411,63 +443,10 @@ function sideRules(traits: Traits): SideRules {
   };
 }
 
-/** Reads the files whose content decides, both sides at once, in small groups so that no worker idles. */
-async function readContents(
-  needs: readonly Need[],
-  evidence: Checksums,
-  pair: OpenPair,
-  options: SyncOptions,
-  problems: Problem[],
-  ctx: Context,
-): Promise<void> {
-  const pool = workersOf(pair, 'plan', options);
-  await Promise.all(
-    groupNeeds(needs).map(async (group) => {
-      const first = group[0] as Need;
-      const algorithm = (first.algorithm ?? recordedAlgorithm(pair, options)) as Recorded;
-      const results = await pool.run(
-        'hash',
-        first.side,
-        group.map(({ path, facts, stored }) => ({ path, facts, stored })),
-        algorithm,
-      );
-      ctx.signal.throwIfAborted();
-      results.forEach(({ checksum, message, path }, index) => {
-        const { key, side } = group[index] as Need;
-        // Checksums of two algorithms say nothing about each other.
-        const known = evidence.get(key);
-        evidence.set(key, { ...(known?.algorithm === algorithm ? known : {}), [side]: checksum, algorithm });
-        if (message !== '')
-          problems.push({
-            path,
-            message: `on the ${side === 'master' ? 'Master' : 'Backup'}: cannot be compared: ${message}`,
-          });
-      });
-    }),
-  );
-}
-
-function groupNeeds(needs: readonly Need[]): Need[][] {
-  const groups: Need[][] = [];
-  const open = new Map<string, { group: Need[]; bytes: number }>();
-  for (const need of needs) {
-    const kind = `${need.side} ${need.algorithm}`;
-    let current = open.get(kind);
-    if (!current || current.group.length >= 64 || current.bytes > 64e6) {
-      current = { group: [], bytes: 0 };
-      groups.push(current.group);
-      open.set(kind, current);
-    }
-    current.group.push(need);
-    current.bytes += need.size;
-  }
-  return groups;
-}
-
 /** Checksums that were read to decide are worth keeping with the record. */
 function recordEvidence(action: Action, evidence: Evidence, key: string, recorded: Recorded): void {
   const { master: read = '', algorithm = recorded } = evidence.get(key) ?? {};
-  if (action.kind !== 'adopt' && action.kind !== 'meta') return;
+  if (!['adopt', 'meta', 'convert'].includes(action.kind)) return;
   if (action.checksum === undefined && read !== '') action.checksum = read;
   if (action.checksum !== undefined) action.checksum_algorithm ??= algorithm;
 }

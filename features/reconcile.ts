@@ -6,7 +6,11 @@
  * A path is compared three ways, as in the table of docs/safety.md. What is not known is never taken for absent.
  */
 import { Entry } from '../shared/listing.ts';
-import { isInside, isWindowsFamily, type KeyRules, parentOf, pathKey, sortPaths } from '../shared/paths.ts';
+import { isInside, type KeyRules, parentOf, pathKey, sortPaths } from '../shared/paths.ts';
+import { type SideRules, type SideState, sideState } from './sides.ts';
+
+export type { SideRules } from './sides.ts';
+
 import type { Suffix } from '../shared/stored.ts';
 
 /** What was recorded of a path when both sides last agreed. */
@@ -26,15 +30,6 @@ export interface Trees {
   baseline: ReadonlyMap<string, Recorded>;
   master: ReadonlyMap<string, Entry>;
   backup: ReadonlyMap<string, Entry>;
-}
-
-/** How far one side's facts can be believed. */
-export interface SideRules {
-  filesystem: string;
-  /** Nanoseconds. */
-  granularity: number;
-  /** ctime and file id last. */
-  stable: boolean;
 }
 
 export interface Rules {
@@ -102,6 +97,8 @@ export interface Action {
   stored?: Suffix;
   /** Facts of what has the name that the file is to get on the Backup, besides the file itself. */
   occupied?: string;
+  /** A further form of the file, which an interrupted run left on the Backup. */
+  leftover?: { path: string; facts: string };
   /** Link target, for records. */
   target?: string;
   /** Checksum that evidence gave, with its algorithm; for records. */
@@ -176,8 +173,6 @@ export function reconcile(trees: Trees, rules: Rules, evidence: Evidence = new M
 
 // --- internal ---
 
-type SideState = 'same' | 'touched' | 'changed' | 'absent';
-
 interface Decision {
   kind: 'act';
   key: string;
@@ -239,7 +234,11 @@ function decideCarefully(subject: Subject, rules: Rules, evidence: Evidence, dou
   const fresh = (): Decided => decideNew({ ...subject, row: undefined }, plain, evidence);
   let decided = row ? decideRecorded(subject, row, plain, evidence) : fresh();
   if (decided.kind === 'act' && decided.action.kind === 'update') decided = fresh();
-  if (decided.kind === 'act' && decided.action.kind === 'convert') decided = { kind: 'equal', file: true };
+  if (decided.kind === 'act' && decided.action.kind === 'convert') {
+    // Its content was compared just now, or else it is as recorded.
+    if (decided.action.checksum !== undefined) decided.action.kind = 'adopt';
+    else decided = { kind: 'equal', file: true };
+  }
   if (decided.kind === 'act' && decided.action.kind === 'delete')
     decided = conflict(subject, 'deleted_master', 'not on the Master', decided.backupState);
   const stays = decided.kind === 'act' && decided.action.kind === 'conflict';
@@ -296,7 +295,9 @@ function compareBoth(subject: Subject, m: Entry, b: Entry, rules: Rules, evidenc
   }
   if (read.master === '' || read.backup === '') return { kind: 'frozen', file: true };
   if (read.master !== read.backup) return unequalContent(subject, m, b, rules);
-  const kind = metadataEqual(m, b, rules) ? 'adopt' : 'meta';
+  // What it is adopted in may be another form than it is to have: that is never recorded as it is.
+  const well = rules.isStoredWell(subject.path, b.stored);
+  const kind = !well ? 'convert' : metadataEqual(m, b, rules) ? 'adopt' : 'meta';
   return act(subject, kind, 'equal content on both sides', { checksum: read.master });
 }
 
@@ -313,7 +314,7 @@ function decideRecorded(subject: Subject, row: Recorded, rules: Rules, evidence:
   }
   if (master === 'absent') return masterGone(subject, backup, rules);
   if (backup === 'absent') return backupGone(subject, master, rules);
-  if (master !== 'changed' && backup !== 'changed') return bothSame(subject, row, master, backup, rules);
+  if (master !== 'changed' && backup !== 'changed') return bothSame(subject, row, master, backup, rules, evidence);
   if (m?.kind === 'd' && b?.kind === 'd') return act(subject, 'meta', 'the folder is on both sides');
   if (rules.skipExisting) return act(subject, 'skip', 'on the Backup already');
   if (master === 'changed' && m?.kind === 'f' && row.doubt === '' && m.facts === row.master_facts)
@@ -339,11 +340,22 @@ function isFile(entry: Entry | undefined, state: SideState): boolean {
   return state === 'touched' && entry?.kind === 'f';
 }
 
-function bothSame(subject: Subject, row: Recorded, master: SideState, backup: SideState, rules: Rules): Decided {
+function bothSame(
+  subject: Subject,
+  row: Recorded,
+  master: SideState,
+  backup: SideState,
+  rules: Rules,
+  evidence: Evidence,
+): Decided {
   const { m, b } = subject;
+  const read = evidence.get(subject.key);
   if (!m || !b) return { kind: 'equal', file: false };
   const well = m.kind !== 'f' || rules.isStoredWell(subject.path, b.stored);
-  if (!well && row.checksum !== '') return act(subject, 'convert', 'is to be stored in another form');
+  // Of a record without a checksum both contents were read just now.
+  const proved = row.checksum === '' ? read?.master : undefined;
+  if (!well && (row.checksum !== '' || proved))
+    return act(subject, 'convert', 'is to be stored in another form', proved ? { checksum: proved } : {});
   const sameFacts = m.facts === row.master_facts && b.facts === row.backup_facts;
   if (sameFacts && row.doubt === '' && !rules.full && well) return { kind: 'equal', file: m.kind !== 'd' };
   if (rules.full) return act(subject, 'meta', 'everything is written anew (--full)');
@@ -390,39 +402,6 @@ function bothChanged(subject: Subject, rules: Rules, evidence: Evidence): Decide
   }
   if (b.stored === '' && m.size !== b.size) return unequalContent(subject, m, b, rules);
   return compareBoth(subject, m, b, rules, evidence);
-}
-
-/** How one side stands to its record, as far as facts can tell; `touched` wants the content (files) or is mere metadata. */
-function sideState(
-  entry: Entry | undefined,
-  recorded: string,
-  row: Recorded,
-  side: SideRules,
-  doubt: boolean,
-): SideState {
-  if (!entry) return 'absent';
-  if (entry.kind === 'l' && entry.target !== row.link_target) return 'changed';
-  if (entry.facts === recorded) return doubt && entry.kind === 'f' ? 'touched' : 'same';
-  const old = new Entry(recorded, row.path);
-  if (entry.kind !== old.kind) return 'changed';
-  if (entry.kind === 'd' || entry.kind === 'l' || entry.stored !== '') return 'touched';
-  if (entry.size !== old.size) return 'changed';
-  const shift = entry.mtime > old.mtime ? entry.mtime - old.mtime : old.mtime - entry.mtime;
-  const granule = BigInt(side.granularity);
-  if (shift === 0n || shift < granule) return side.stable || doubt ? 'touched' : 'same';
-  return isWholeHours(shift, granule) && isFat(side.filesystem) ? 'touched' : 'changed';
-}
-
-const HOUR = 3_600_000_000_000n;
-
-/** FAT keeps local time: daylight saving or another zone shifts every file by whole hours. */
-function isWholeHours(shift: bigint, granule: bigint): boolean {
-  const rest = shift % HOUR;
-  return shift < 27n * HOUR && (rest <= granule || HOUR - rest <= granule);
-}
-
-function isFat(filesystem: string): boolean {
-  return isWindowsFamily(filesystem) && !filesystem.startsWith('ntfs');
 }
 
 type Settled = { kind: 'settled'; master: SideState; backup: SideState };

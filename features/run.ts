@@ -24,12 +24,12 @@ import { listBrought } from './brought.ts';
 import type { Group } from './groups.ts';
 import { acknowledgeForced, filterText } from './guards.ts';
 import { completeOperation, ensurePair, findPair, type OperationStart, startOperation } from './history.ts';
-import { spreadKeyring } from './keyring.ts';
 import { type DriveSide, type Ended, pruneAfterRun, repairManifests, writeManifests } from './manifests.ts';
 import type { Plan } from './plan.ts';
 import type { Action } from './reconcile.ts';
 import { assertIdentity, type OpenPair, openPair, reversedPair, type SyncOptions, syncOptions } from './session.ts';
 import { reportProgress } from './steering.ts';
+import { bringRing } from './storing.ts';
 import { type Target, targetName } from './targets.ts';
 import { arrive, arriveHome, depart, type Journey } from './travel.ts';
 
@@ -310,7 +310,11 @@ async function journal(
       if (actions.length > LARGE_PLAN) collectGarbage();
       if (actions.some((action) => !QUIET.includes(action.kind))) begin();
       // Before anything sealed comes to a drive, what opens it is there.
-      if (journey) bringKeyring(pair, locks, ctx);
+      const prove = (): void => {
+        assertIdentity(pair);
+        for (const lock of locks) lock.confirm();
+      };
+      statistics.problems.push(...bringRing(pair, prove, ctx));
       await carryOut(steps, kind, { pair, locks, operationId, operation, statistics, changes }, ctx);
       if (actions.length > LARGE_PLAN) collectGarbage();
     } finally {
@@ -338,19 +342,6 @@ async function journal(
   } finally {
     watched.end();
   }
-}
-
-/** A drive that is new, or was away when a password changed, gets what the others have. */
-function bringKeyring(pair: OpenPair, locks: readonly DriveLock[], ctx: Context): void {
-  const { key } = pair.secret;
-  if (key === null) return;
-  const prove = (): void => {
-    assertIdentity(pair);
-    for (const lock of locks) lock.confirm();
-  };
-  const master = pair.masterDrive.read_only ? null : pair.master;
-  for (const message of spreadKeyring(pair.group, key, { master, backup: pair.backup }, prove, ctx))
-    ctx.emit({ kind: 'warning', message });
 }
 
 async function carryOut(

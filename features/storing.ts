@@ -2,19 +2,20 @@
  * How the Backup of a pair stores its files: what its options ask for, what this computer can make, and the group's key
  * where something is sealed. The key is asked for only when something sealed is to be read or written.
  */
-import { closeSync, copyFileSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, copyFileSync, existsSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { findPair } from '../shared/baseline.ts';
 import { decoderFor } from '../shared/codec.ts';
 import { availableCompression } from '../shared/compressed.ts';
 import type { Context } from '../shared/context.ts';
-import { TandemError } from '../shared/errors.ts';
+import { type Problem, TandemError } from '../shared/errors.ts';
 import { displayPath } from '../shared/paths.ts';
 import { formsOf, storedForms } from '../shared/storage.ts';
+import type { DriveRoot } from '../shared/store.ts';
 import { PLAIN, type Storing, type Suffix } from '../shared/stored.ts';
 import { statAt } from '../shared/syscalls.ts';
 import { TRASH } from '../shared/trash.ts';
-import { groupKey } from './keyring.ts';
+import { groupKey, spreadKeyring } from './keyring.ts';
 import { type OpenPair, type SyncOptions, syncOptions } from './session.ts';
 
 export { allStoredWell, formsOf, storedForms } from '../shared/storage.ts';
@@ -86,4 +87,23 @@ export function sayPlainVersions(pair: OpenPair, options: SyncOptions, converted
     kind: 'note',
     message: `Versions on '${displayPath(pair.backup.label)}' from before it was sealed are not: \`tandem restore prune ${displayPath(pair.group.name)} --older-than 1d\` removes those that are older than a day.`,
   });
+}
+
+/**
+ * Both drives carry the ring before anything more is sealed: a drive that is new, that was away when a password changed,
+ * or whose ring was deleted. Both are locked, unless they cannot be written to.
+ * @param prove called before a drive is written to.
+ */
+export function bringRing(pair: OpenPair, prove: () => void, ctx: Context): Problem[] {
+  const { group, master, backup, masterDrive, secret, storedSide } = pair;
+  if (secret.key === null || storedSide !== 'backup' || pair.masterUuid === '') return [];
+  const drives = { master: masterDrive.read_only ? null : master, backup };
+  const problems = spreadKeyring(group, secret.key, drives, prove, ctx);
+  return problems.map((message) => ({ path: '.tandem/keyring.json', message }));
+}
+
+/** A drive of a sealed pair has no key ring. */
+export function lacksRing({ master, backup, masterDrive }: OpenPair): boolean {
+  const has = ({ dir }: DriveRoot): boolean => existsSync(join(dir.path, '.tandem/keyring.json'));
+  return !has(backup) || !(masterDrive.read_only || has(master));
 }

@@ -8,7 +8,7 @@ import type { Problem } from '../shared/errors.ts';
 import type { Filter } from '../shared/filters.ts';
 import { Checks, Entry, eachRecord, entryAt, type RecordView, type Side } from '../shared/listing.ts';
 import type { KeyRules } from '../shared/paths.ts';
-import { mountsBelow, type Scan, scanTree } from '../shared/scan.ts';
+import { mountsBelow, type Scan, type ScanRequest, scanTree, walkTree } from '../shared/scan.ts';
 import type { DriveRoot } from '../shared/store.ts';
 import {
   BackupNames,
@@ -17,11 +17,13 @@ import {
   recordedSuffix,
   type StandsFor,
   type Storing,
+  SUFFIXES,
   type Suffix,
   splitStored,
 } from '../shared/stored.ts';
+import { statAt } from '../shared/syscalls.ts';
 import type { Traits } from './detect.ts';
-import { type BaselineRow, baselineChecks } from './history.ts';
+import { type BaselineRow, baselineChecks, readRows } from './history.ts';
 import { keyOf } from './reconcile.ts';
 import type { OpenPair } from './session.ts';
 
@@ -57,7 +59,14 @@ export async function survey(
     };
     const request = { root: root.dir, subpath, stable: traits.stable_ids, mounts: mountsBelow(root.mountPath) };
     const scan = await scanTree(request, begin, ctx.signal);
-    return { scan, totals, gathered };
+    const forms = own.active && subpath !== '' ? await otherForms(request, pairId, ctx) : [];
+    for (const { bytes, unknown } of forms) {
+      if (pairId === null) gathered.take(bytes);
+      else totals.take(bytes);
+      scan.unknown.push(...unknown);
+    }
+    const bytes = Buffer.concat([scan.bytes, ...forms.map((one) => one.bytes)]);
+    return { scan: { ...scan, bytes }, totals, gathered };
   };
   const [master, backup, recorded] = await Promise.all([
     look('master', pair.master, pair.masterTraits),
@@ -90,6 +99,8 @@ export interface OpenTrees {
   problems: Problem[];
   /** Files under their own names on a Backup that stores others; they are no content of anything. */
   strangers: Problem[];
+  /** Keys of folders and links, on either side, whose names end as those of stored files do. */
+  others: ReadonlySet<string>;
   /** By key: a second form of a file on the Backup, which an interrupted run left, or somebody put there. */
   doubles: Map<string, Double>;
 }
@@ -98,6 +109,7 @@ export interface Double {
   /** Where it stands. */
   path: string;
   facts: string;
+  stored: Suffix;
 }
 
 /** @param believe false: equal facts do not settle a path, its content will be read. */
@@ -127,6 +139,7 @@ export function openTrees(
     links: master.links,
     problems: [...master.problems, ...backup.problems],
     strangers: backup.strangers,
+    others: new Set([...master.others, ...backup.others]),
     doubles: backup.doubles,
   };
   for (const key of master.settled) {
@@ -165,6 +178,8 @@ class Gathered {
   readonly problems: Problem[] = [];
   readonly strangers: Problem[] = [];
   readonly doubles = new Map<string, Double>();
+  /** Keys of folders and links whose names end as those of stored files do. */
+  readonly others = new Set<string>();
   private readonly side: Side;
   private readonly keys: KeyRules;
   private readonly records: Records;
@@ -199,6 +214,7 @@ class Gathered {
     }
     const { path, stored } = found;
     const key = keyOf(path, this.keys);
+    if (bytes[view.factsStart] !== 0x66 && splitStored(path).suffix !== '') this.others.add(key);
     if (hasSeveralNames(bytes, view)) {
       if (this.side === 'master') noteLink(this.links, bytes, view, path);
       else this.shared.add(key);
@@ -211,9 +227,10 @@ class Gathered {
       });
       return;
     }
-    if (found.claimed) this.claimed.add(key);
     const { baseline, believe } = this.records;
     const row = baseline.get(key);
+    if (found.claimed || (this.names && stored === '' && isFolder(bytes, view) && row?.backup_facts.startsWith('d')))
+      this.claimed.add(key);
     const known = believe && row?.doubt === '' && row.path === path && isAsRecorded(row, this.side, bytes, view);
     if (known && this.isWell(path, stored, row)) this.settled.add(key);
     else this.entries.set(key, entryAt(bytes, view, path, stored));
@@ -240,12 +257,24 @@ class Gathered {
       this.entries.set(key, entry);
       if (claimed) this.claimed.add(key);
     }
-    this.doubles.set(key, { path: other.path + other.stored, facts: other.facts });
+    this.doubles.set(key, { path: other.path + other.stored, facts: other.facts, stored: other.stored });
     return true;
   }
 }
 
 // --- internal ---
+
+/** What is looked at may be a file, now or when it was recorded: then it stands beside its own name. */
+async function otherForms(request: ScanRequest, pairId: number | null, ctx: Context): Promise<Scan[]> {
+  const { root, subpath } = request;
+  const places = SUFFIXES.map((suffix) => subpath + suffix).filter((place) => statAt(root, place)?.kind === 'f');
+  if (places.length === 0) return [];
+  const rows = pairId === null ? [] : await readRows(pairId, places, ctx);
+  const others = new Set(rows.filter(({ stored_name }) => stored_name === '').map(({ path }) => path));
+  return places
+    .filter((place) => !others.has(place))
+    .map((place) => walkTree({ ...request, subpath: place, mounts: [] }));
+}
 
 interface Look {
   scan: Scan;
@@ -286,7 +315,7 @@ class Totals {
     return this.included.each(bytes, (view) => {
       this.checks.addRecord(bytes, view, this.side);
       this.entries += 1;
-      if (bytes[view.factsStart] !== 0x64) this.files += 1;
+      if (!isFolder(bytes, view)) this.files += 1;
     });
   }
 }
@@ -328,7 +357,7 @@ class Included {
     let name = view.pathEnd;
     while (name > view.pathStart && bytes[name - 1] !== 0x2f) name -= 1;
     if (!this.filter.mayMatch(bytes[name] ?? 0, name + 1 < view.pathEnd ? (bytes[name + 1] ?? 0) : 0)) return false;
-    const folder = bytes[view.factsStart] === 0x64;
+    const folder = isFolder(bytes, view);
     const place = bytes.toString('utf8', view.pathStart, view.pathEnd);
     const file = bytes[view.factsStart] === 0x66;
     const excluded = this.filter.excludes(this.meaning && file ? this.meaning(place) : place, folder);
@@ -342,6 +371,10 @@ function isAsRecorded(row: BaselineRow, side: Side, bytes: Buffer, view: RecordV
   const facts = bytes.toString('latin1', view.factsStart, view.factsEnd);
   if ((side === 'master' ? row.master_facts : row.backup_facts) !== facts) return false;
   return !facts.startsWith('l') || bytes.toString('utf8', view.pathEnd + 1, view.targetEnd) === row.link_target;
+}
+
+function isFolder(bytes: Buffer, view: RecordView): boolean {
+  return bytes[view.factsStart] === 0x64;
 }
 
 /** A regular file whose link count is not 1. */

@@ -59,6 +59,8 @@ export interface StageItem {
   expect?: { algorithm: Recorded; checksum: string };
   /** What stands under another name until this is in place, and goes then. */
   retire?: Retired;
+  /** A further form of it, which goes as well. */
+  leftover?: Retired;
   /** Make a hard link to this path of the Backup instead of copying. */
   linkTo: string | null;
   /** With `linkTo`: what is recorded of that path; the link is made only where it still holds. */

@@ -434,7 +434,10 @@ export class Transfer {
     }
     const { retire } = item;
     if (retire && !this.stands(retire)) return this.unplanned(item, partials);
-    if (item.backupFacts === null) {
+    if (retire && item.kind === 'd' && item.backupFacts === null && statAt(folder, name)?.kind === 'd') {
+      // Made by a run that was interrupted before the file that it takes the place of was gone.
+      this.dropPartial(partials, item.seq);
+    } else if (item.backupFacts === null) {
       if (!renameNoReplace(partials, partialName(item.seq), folder, name)) return this.unplanned(item, partials);
     } else {
       const there = statAt(folder, name);

@@ -12,7 +12,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   detect: [],
   history: [],
   notify: [],
-  reconcile: [],
+  sides: [],
+  reconcile: ['sides'],
+  colliding: ['history', 'reconcile'],
+  evidence: ['reconcile', 'session', 'storing'],
   pairs: ['detect'],
   handover: ['detect', 'pairs'],
   groups: ['detect', 'handover', 'pairs'],
@@ -39,7 +42,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   moves: ['reconcile'],
   guards: ['history', 'reconcile', 'session', 'survey'],
   plan: [
+    'colliding',
     'detect',
+    'evidence',
     'groups',
     'guards',
     'history',
@@ -57,13 +62,25 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   control: ['history', 'steering'],
   arrange: ['history', 'reconcile', 'session'],
   finish: ['history', 'placing', 'plan', 'reconcile', 'record'],
-  apply: ['arrange', 'bulk', 'control', 'finish', 'history', 'placing', 'plan', 'reconcile', 'session', 'record'],
+  apply: [
+    'arrange',
+    'bulk',
+    'colliding',
+    'control',
+    'finish',
+    'history',
+    'placing',
+    'plan',
+    'reconcile',
+    'session',
+    'record',
+  ],
   run: [
     'detect',
     'groups',
     'guards',
     'history',
-    'keyring',
+    'storing',
     'reconcile',
     'session',
     'plan',
@@ -178,6 +195,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
 
 /** Steps of other features, and what `groups` stands on: without a command of their own. */
 const WITHOUT_COMMAND = [
+  'sides',
+  'colliding',
+  'evidence',
   'storing',
   'placing',
   'meanings',
@@ -225,8 +245,8 @@ const WITHOUT_COMMAND = [
   'recall',
 ];
 /** What a pure function may work with: neither reads, writes nor asks the clock. */
-const PURE = ['shared/paths.ts', 'shared/listing.ts', 'features/reconcile.ts'];
-const PURE_FEATURES = ['features/reconcile.ts', 'features/moves.ts'];
+const PURE = ['shared/paths.ts', 'shared/listing.ts', 'features/reconcile.ts', 'features/sides.ts'];
+const PURE_FEATURES = ['features/reconcile.ts', 'features/moves.ts', 'features/sides.ts'];
 const FOLDERS = ['features', 'shared', 'tui', 'config', 'tests', 'docs', 'dist', 'node_modules', '.ci', '.git'];
 const MAX_LINES = 600;
 

@@ -197,7 +197,7 @@ test('a record without a checksum is proved before its file is converted', async
     await pair.sync();
     await (await pair.ctx.db()).run("UPDATE file_sync_history SET checksum = '', checksum_algorithm = ''", []);
     await setForm(pair, { enable_compression: true });
-    assert.equal([(await pair.sync()).files_copied, (await pair.sync()).files_copied], [0, 9]);
+    assert.equal([(await pair.sync()).files_copied, (await pair.sync()).files_copied], [9, 0]);
     assert.equal((await verifyFiles('Archive', {}, pair.ctx)).findings, []);
   });
 });

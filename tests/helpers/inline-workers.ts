@@ -3,7 +3,7 @@
  * thousands of small runs, and what happens in them happens in a known order. Import it before the first run.
  */
 
-import { type Hashers, hashersFor } from '../../shared/digests.ts';
+import { type Digest, type Hashers, hashersFor } from '../../shared/digests.ts';
 import {
   type HasherFactory,
   hasherFactory,
@@ -44,6 +44,10 @@ function wrapWorkers(): void {
     const open = pools.get(pool);
     if (!open) throw new Error('the pool has no session yet');
     const args = copy(given);
+    if (task === 'scrub')
+      args[3] = await hashersFor(args[3] as Digest[], (checksum) =>
+        keyedChecksum(checksum, checksumKey(keys.get(pool) as GroupKey)),
+      );
     if (task === 'hash') args[2] = await makerOf(args[2] as Recorded, pool);
     if (task === 'stage') args[2] = await expectedHashers(args[0] as StageItem[], pool);
     if (task === 'remove') args[1] = (name: string): boolean => open.junk.has(name) || name.startsWith('._');
@@ -69,7 +73,13 @@ function wrapWorkers(): void {
         holding: () => {},
         allowed: (wanted: number) => wanted,
       };
-      const codec = { key: keys.get(this) ?? null, compressionLevel };
+      const key = (): GroupKey | null => keys.get(this) ?? null;
+      const codec = {
+        get key() {
+          return key();
+        },
+        compressionLevel,
+      };
       const work = new ScrubTransfer(transfer, algorithm, newHasher, control, codec);
       pools.set(this, { transfer: work, junk: new Set(junk) });
     };
