@@ -463,6 +463,8 @@ export class Life {
       if (entry === 'd') continue;
       const now = after.backup.tree.get(path);
       const wanted = before.master.tree.get(path);
+      // A stored file that no record knows stays where it is, beside what came under its own name.
+      if (after.backup.second.includes(entry)) continue;
       if (now === undefined && wanted !== undefined && wanted !== 'd' && !this.isStaged(entry, struck))
         assert.unreachable(`${path} is gone from the Backup, and is on the Master`);
       if (now !== entry && entry !== wanted && !this.agreed.get(path)?.has(entry) && !this.isStaged(entry, struck))
