@@ -27,13 +27,15 @@ export interface Lying {
 export interface Meant extends Lying {
   /** Bytes of the content; null: only its content tells. */
   size: number | null;
+  /** Of two names that stand for one path the higher counts: recorded so, a stored file, anything else. */
+  rank: 0 | 1 | 2;
 }
 
 /** Turns names on a Backup into the paths that they stand for. */
 export class Meanings {
   private readonly folders: FolderCache;
   private readonly claims = new Map<string, BaselineRow>();
-  /** Recorded under their own names, although these end as stored ones do. */
+  /** Recorded under their own names. */
   private readonly plain = new Set<string>();
 
   /** @param rows recorded of this drive, or carried by it. */
@@ -41,23 +43,26 @@ export class Meanings {
     this.folders = new FolderCache(root);
     for (const row of rows) {
       if (row.stored_name !== '') this.claims.set(storedPath(row.path, row.stored_name), row);
-      else if (splitStored(row.path).suffix !== '') this.plain.add(row.path);
+      else this.plain.add(row.path);
     }
   }
 
   /** A stored file lies elsewhere than under the path that it stands for. */
   of({ path: place, entry, from }: Lying): Meant {
     const { facts, nlink, blocks, target } = entry;
-    const plain = { path: place, entry, size: entry.size, ...(from === undefined ? {} : { from }) };
+    const recorded = from === undefined && this.plain.has(place);
+    const own = { path: place, entry, size: entry.size, ...(from === undefined ? {} : { from }) };
+    const plain: Meant = { ...own, rank: recorded ? 2 : 0 };
     const { path, suffix } = splitStored(place);
-    if (entry.kind !== 'f' || suffix === '' || (from === undefined && this.plain.has(place))) return plain;
-    const meant = (own: string, stored: Suffix, size: number | null): Meant => {
-      return { path: own, entry: new Entry(facts, own, nlink, blocks, target, stored), from: from ?? place, size };
+    if (entry.kind !== 'f' || suffix === '' || recorded) return plain;
+    const meant = (name: string, stored: Suffix, size: number | null, rank: 1 | 2): Meant => {
+      const held = new Entry(facts, name, nlink, blocks, target, stored);
+      return { path: name, entry: held, from: from ?? place, size, rank };
     };
     const row = from === undefined ? this.claims.get(place) : undefined;
-    if (row) return meant(row.path, recordedSuffix(row), row.backup_facts === facts ? row.size : null);
+    if (row) return meant(row.path, recordedSuffix(row), row.backup_facts === facts ? row.size : null, 2);
     const head = this.headOf(from ?? place, suffix, entry.size);
-    return head === null ? plain : meant(path, suffix, head.size);
+    return head === null ? plain : meant(path, suffix, head.size, 1);
   }
 
   close(): void {

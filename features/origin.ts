@@ -173,13 +173,16 @@ export async function itemsAt(
   const meanings = new Meanings(root.dir, rows ?? []);
   try {
     const found = [...(await lyingAt(root, traits, moment, ctx)).values()];
-    const meant = found.map((item) => (rows === null ? { ...item, size: item.entry.size } : meanings.of(item)));
-    // Of a file in two forms the recorded one is meant, which comes without a doubt about its length.
-    const clear = ({ size }: Item): number => (size === null ? 0 : 1);
-    return new Map(meant.sort((a, b) => clear(a) - clear(b)).map((item) => [item.path, item]));
+    const meant = found.map((item) => (rows === null ? ownName(item) : meanings.of(item)));
+    return new Map(meant.sort((a, b) => a.rank - b.rank).map((item) => [item.path, item]));
   } finally {
     meanings.close();
   }
+}
+
+/** Where files have their own names. */
+function ownName(item: Lying): Item {
+  return { ...item, size: item.entry.size, rank: 0 };
 }
 
 /** By the names that the drive has, or had. */
@@ -216,7 +219,7 @@ export async function versionsAt(root: DriveRoot, side: DriveSide, path: string,
       const { items } = await keptItems(root, operation, ctx);
       for (const item of items.values()) {
         if (!isInside(item.path, path) && !isInside(splitStored(item.path).path, path)) continue;
-        const { path: own, entry, size } = side === 'backup' ? meanings.of(item) : { ...item, size: item.entry.size };
+        const { path: own, entry, size } = side === 'backup' ? meanings.of(item) : ownName(item);
         if (!isInside(own, path) || entry.kind === 'd') continue;
         const mtime = new Date(entry.mtimeMs).toISOString();
         const replaced_at = new Date(time).toISOString();

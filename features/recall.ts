@@ -80,7 +80,13 @@ function chooseItems(all: ReadonlyMap<string, Item>, paths: readonly string[]): 
     for (let at: string = path; at !== '' && !wanted.has(at); at = parentOf(at)) wanted.add(at);
   }
   // A folder that is gone by now is made for what was in it.
-  const folder = (path: string): Item => ({ path, entry: new Entry('d 0 0 - - 755 0 0', path), from: '', size: 0 });
+  const folder = (path: string): Item => ({
+    path,
+    entry: new Entry('d 0 0 - - 755 0 0', path),
+    from: '',
+    size: 0,
+    rank: 0,
+  });
   return [...wanted].sort(byPath).map((path) => all.get(path) ?? folder(path));
 }
 

@@ -210,8 +210,10 @@ test('a plain file on a sealed Backup is a problem, never content', async () => 
     const result = await pair.sync();
     assert.equal([result.status, result.problems.map(({ path }) => path)], ['completed', ['notes.txt']]);
     assert.is(readFileSync(join(pair.backup, 'notes.txt'), 'utf8'), 'planted');
+    put(pair.backup, 'empty', 'planted');
     const out = join(pair.box.root, 'out');
-    await restoreFromBackup('Archive', { to: out, paths: ['notes.txt'] }, pair.ctx);
+    await restoreFromBackup('Archive', { to: out, paths: ['notes.txt', 'empty'] }, pair.ctx);
+    assert.is(readFileSync(join(out, 'empty'), 'utf8'), '');
     assert.equal(readFileSync(join(out, 'notes.txt')), readFileSync(join(pair.master, 'notes.txt')));
   });
 });

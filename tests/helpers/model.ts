@@ -414,14 +414,17 @@ export class Life {
     let result = await this.run(last, quiet);
     if (this.unsettled) result = await this.run(last, quiet);
     if (this.unsettled) return;
-    if (this.key && result && this.waiting === 0) await this.wholeAndReadable();
+    // What lies there under its own name was told: it is nobody's, and the user's to judge.
+    const strangers = result?.problems.filter(({ message }) => message.startsWith('lies under its own name')) ?? [];
+    if (this.key && result && this.waiting === 0)
+      await this.wholeAndReadable(new Set(strangers.map(({ path }) => path)));
   }
 
   /** With nothing waiting, every file is stored as it is to be, and gives back what the Master has. */
-  private async wholeAndReadable(): Promise<void> {
+  private async wholeAndReadable(strangers: ReadonlySet<string>): Promise<void> {
     const { ctx, box, backup, master } = this.pair;
     for (const place of treeOf(backup).keys()) {
-      if (!lookAt(join(backup, place))?.isFile()) continue;
+      if (!lookAt(join(backup, place))?.isFile() || strangers.has(place)) continue;
       const { path, suffix } = meaningAt(backup, place, this.key);
       const form = { wanted: this.suffix, asked: this.suffix, active: true, sealed: true };
       assert.ok(isStoredWell(form, path, suffix), `${place} is not stored as it is to be`);
