@@ -125,7 +125,10 @@ test('drives and groups in JSON have the shape of `detect list` and `groups list
     assert.equal(status.drives, (await box.run(['detect', 'list', '--json'])).json());
     const { last_success, days_since_last_success, open_conflicts, last_run, storage, ...listed } = only(status);
     assert.equal([listed], (await box.run(['groups', 'list', '--json'])).json());
-    assert.equal([last_success, days_since_last_success, open_conflicts, last_run, storage], [null, null, 0, null, null]);
+    assert.equal(
+      [last_success, days_since_last_success, open_conflicts, last_run, storage],
+      [null, null, 0, null, null],
+    );
     assert.is(listed.id, id);
     assert.not.ok(Number.isNaN(Date.parse(status.now)));
     assert.match(texts(status), /Archive was never synced as a whole: tandem sync run Archive/);
