@@ -95,12 +95,17 @@ export class BackupNames {
   /** Rows by where they stand; of those under their own names only files. */
   private readonly claims = new Map<string, StandsFor>();
   private readonly recorded = new Set<string>();
+  /** Recorded folders and links. */
+  private readonly others = new Set<string>();
 
   constructor({ wanted }: Storing, rows: Iterable<{ path: string; stored_name: string; master_facts: string }>) {
     this.wanted = wanted;
     for (const row of rows) {
-      if (row.master_facts.startsWith('d') || row.master_facts.startsWith('l')) continue;
       const { path } = row;
+      if (row.master_facts.startsWith('d') || row.master_facts.startsWith('l')) {
+        this.others.add(path);
+        continue;
+      }
       this.claims.set(storedPath(path, row.stored_name), { path, stored: recordedSuffix(row), claimed: true });
       this.recorded.add(path);
     }
@@ -112,7 +117,11 @@ export class BackupNames {
     if (claim) return claim;
     const { path, suffix: stored } = splitStored(place);
     const own: StandsFor = { path: place, stored: '', claimed: false };
-    if (this.wanted !== '') return stored === '' ? null : { path, stored, claimed: false };
+    if (this.wanted !== '') {
+      if (stored !== '') return { path, stored, claimed: false };
+      // It took the place of what is recorded, by a run that was interrupted or by somebody: its content tells.
+      return this.others.has(place) ? own : null;
+    }
     return stored !== '' && !this.recorded.has(place) && this.recorded.has(path)
       ? { path, stored, claimed: false }
       : own;

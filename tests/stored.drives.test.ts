@@ -1,5 +1,5 @@
 /** Sealed and compressed Backups on real filesystems, from the first sync to a restore with nothing but the password. */
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import {
   closeSync,
@@ -19,7 +19,6 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { getGroup } from '../features/groups.ts';
 import { initKeyring } from '../features/keyring.ts';
-import { restoreFromBackup } from '../features/restore.ts';
 import { verifyFiles } from '../features/verify.ts';
 import { REPOSITORY, sandbox } from './helpers/cli.ts';
 import { type DriveKind, type DriveSpec, driveTest, type TestDrive } from './helpers/drives.ts';
@@ -187,4 +186,3 @@ async function restoredElsewhere(pair: TestPair, backup: TestDrive): Promise<voi
 }
 
 test.run();
-void [execFileSync, spawn, restoreFromBackup];
