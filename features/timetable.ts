@@ -12,6 +12,7 @@ import { isGone, type ProcessIdentity, thisProcess } from '../shared/machine.ts'
 import { quote } from '../shared/named.ts';
 import { displayPath } from '../shared/paths.ts';
 import { readProjects } from '../shared/projects-file.ts';
+import { gatherProjects } from './catalog.ts';
 import { listGroups } from './groups.ts';
 import { type Target, targetsOf } from './targets.ts';
 
@@ -100,6 +101,7 @@ export async function addSchedule(input: NewSchedule, ctx: Context): Promise<Sch
   const [first] = await targetsOf(input.target, { role: input.role, path: input.path }, ctx);
   if (!first) throw new TandemError('not_found', `No group or project is called ${quote(input.target)}.`);
   const { project, group } = first;
+  if (project !== null) await gatherProjects(ctx);
   const row: Record<string, SqlValue> = {
     schedule_id: id,
     target_kind: project === null ? 'group' : 'project',
@@ -226,11 +228,15 @@ export async function noteWaiting(id: string, reason: string | null, ctx: Contex
   return (await (await ctx.db()).run(sql, [reason, id])).changes === 1;
 }
 
-/** Takes the run that is owed. @returns false when another process has it, or it was paused or removed. */
-export async function claimRun(id: string, ctx: Context): Promise<boolean> {
+/**
+ * Takes the run that is owed.
+ * @param wanted a user wants one now, owed or not, of a paused schedule too.
+ * @returns false when another process has it, or it was paused or removed.
+ */
+export async function claimRun(id: string, ctx: Context, wanted = false): Promise<boolean> {
   const sql = `UPDATE schedules SET due = NULL, waiting = NULL, runner = ?, last_run = ?, last_status = 'running',
     last_message = NULL, last_operation = NULL
-    WHERE schedule_id = ? AND runner IS NULL AND due IS NOT NULL AND enabled = 1`;
+    WHERE schedule_id = ? AND runner IS NULL${wanted ? '' : ' AND due IS NOT NULL AND enabled = 1'}`;
   const params = [JSON.stringify(thisProcess()), ctx.now().toISOString(), id];
   return (await (await ctx.db()).run(sql, params)).changes === 1;
 }

@@ -104,18 +104,6 @@ export function dueSince(trigger: Trigger, covered: Date, now: Date): Due {
   return { first, recent: newest >= late, covered: newest, next: nextRun(trigger, newest) };
 }
 
-/** As people write it: `every 30m`, `0 2 * * * (Europe/Berlin)`, `on connect, after 10s`. */
-export function triggerText(trigger: Trigger): string {
-  switch (trigger.kind) {
-    case 'interval':
-      return `every ${shortDuration(trigger.seconds)}`;
-    case 'cron':
-      return trigger.zone === '' ? trigger.expression : `${trigger.expression} (${trigger.zone})`;
-    case 'on-connect':
-      return `on connect, after ${shortDuration(trigger.settle)}`;
-  }
-}
-
 /** `90` → `90s`, `1800` → `30m`, `86400` → `1d`; read back by `parseDuration`. */
 export function shortDuration(seconds: number): string {
   for (const [unit, size] of [

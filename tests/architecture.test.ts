@@ -11,7 +11,8 @@ const test = suite('architecture');
 const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   detect: [],
   history: [],
-  notify: [],
+  channels: [],
+  notify: ['channels'],
   reconcile: [],
   pairs: ['detect'],
   handover: ['detect', 'pairs'],
@@ -166,7 +167,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   generation: ['session'],
   brought: ['generation', 'history', 'reconcile', 'session'],
   watch: ['detect', 'groups', 'projects', 'history', 'sync', 'notify'],
-  schedule: ['detect', 'groups', 'projects', 'history', 'sync', 'verify', 'notify'],
+  timetable: ['catalog', 'groups', 'targets'],
+  job: ['detect', 'groups', 'pairs', 'sync', 'targets', 'timetable', 'verify'],
+  scheduler: ['detect', 'groups', 'job', 'notify', 'parts', 'targets', 'timetable'],
+  schedule: ['job', 'scheduler', 'timetable'],
   daemon: ['detect', 'history', 'watch', 'schedule', 'notify'],
   report: ['catalog', 'history', 'parts', 'settle', 'targets'],
   status: 'any',
@@ -177,6 +181,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
 
 /** Steps of other features, and what `groups` stands on: without a command of their own. */
 const WITHOUT_COMMAND = [
+  'channels',
+  'timetable',
+  'job',
+  'scheduler',
   'storing',
   'placing',
   'meanings',
