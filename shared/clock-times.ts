@@ -268,12 +268,13 @@ function fitsDayOfWeek(field: number | string, day: number, last: number, weekda
   return kind === undefined ? Math.ceil(day / 7) === Number(count) : day + 7 > last;
 }
 
-// Zones. A day before and a day after bound the offset: no zone changes it two times within two days.
+// Zones. The day before and the day after bound the offset: no zone changes it two times within three days.
 
 /** When the wall first shows this; in a gap, the moment at which the gap ends. */
 function instantOf(wall: number, zone: string): number {
-  const before = offsetAt(wall - DAY, zone);
-  const after = offsetAt(wall + DAY, zone);
+  const day = Math.floor(wall / DAY) * DAY;
+  const before = offsetAt(day - DAY, zone);
+  const after = offsetAt(day + 2 * DAY, zone);
   if (before === after) return wall - before;
   const [one, other] = [wall - before, wall - after];
   if (offsetAt(one, zone) === before) return one;
@@ -324,23 +325,34 @@ function checkZone(zone: string): void {
   }
 }
 
+/** The same moments are asked for again and again; asking the system takes a hundred times longer. */
+const offsets = new Map<string, Map<number, number>>();
+const MOST_OFFSETS = 4096;
+
 /** Milliseconds by which the wall of the zone is ahead of UTC. */
 function offsetAt(instant: number, zone: string): number {
   const second = Math.floor(instant / 1000) * 1000;
-  if (zone === '') {
-    const local = new Date(second);
-    const wall = Date.UTC(
-      local.getFullYear(),
-      local.getMonth(),
-      local.getDate(),
-      local.getHours(),
-      local.getMinutes(),
-      local.getSeconds(),
-    );
-    return wall - second;
+  if (zone === '') return localWall(second) - second;
+  const known = offsets.get(zone) ?? new Map<number, number>();
+  offsets.set(zone, known);
+  let offset = known.get(second);
+  if (offset === undefined) {
+    if (known.size >= MOST_OFFSETS) known.clear();
+    offset = wallIn(second, zone) - second;
+    known.set(second, offset);
   }
+  return offset;
+}
+
+function localWall(second: number): number {
+  const at = new Date(second);
+  const day = Date.UTC(at.getFullYear(), at.getMonth(), at.getDate());
+  return day + ((at.getHours() * 60 + at.getMinutes()) * 60 + at.getSeconds()) * 1000;
+}
+
+function wallIn(second: number, zone: string): number {
   const part: Record<string, number> = {};
   for (const { type, value } of formatOf(zone).formatToParts(second)) part[type] = Number(value);
   const { year = 0, month = 1, day = 1, hour = 0, minute = 0, second: seconds = 0 } = part;
-  return Date.UTC(year, month - 1, day, hour, minute, seconds) - second;
+  return Date.UTC(year, month - 1, day, hour, minute, seconds);
 }
