@@ -177,5 +177,5 @@ function channel(z: ReturnType<typeof zod>): ZodType<ChannelSetting> {
       'needs one of url, url_file and url_env',
     )
     .refine((one) => one.token_file === undefined || one.token_env === undefined, 'has two tokens');
-  return z.union([z.strictObject({ ...common, type: z.literal('desktop') }), command, webhook]);
+  return z.discriminatedUnion('type', [z.strictObject({ ...common, type: z.literal('desktop') }), command, webhook]);
 }
