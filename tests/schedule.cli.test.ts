@@ -3,9 +3,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Schedule } from '../features/schedule.ts';
+import { command, listSchedules, type Schedule } from '../features/schedule.ts';
+import type { Values, Verb } from '../shared/feature.ts';
 import type { CliResult } from './helpers/cli.ts';
-import { withPair } from './helpers/pair.ts';
+import { refusal, withPair } from './helpers/pair.ts';
 import { treeOf } from './helpers/world.ts';
 
 const test = suite('schedule.cli');
@@ -64,27 +65,49 @@ test('the command line: add, list, next, now, pause, resume, remove; what is wro
     assert.is(conflict.code, 3);
     assert.is((conflict.json() as { conflicts_detected: number }).conflicts_detected, 1);
     assert.is(readFileSync(join(backup, 'b.txt'), 'utf8'), 'other');
-    const wrong: [words: string[], message: RegExp][] = [
-      [['add', 'x', 'Nobody', '--every', '1h'], /No group is called 'Nobody'/],
-      [['add', 'x', 'Archive'], /not said when/],
-      [['add', 'x', 'Archive', '--every', '1h', '--on-connect'], /--every and --on-connect/],
-      [['add', 'x', 'Archive', '--every', 'often'], /--every cannot be read/],
-      [['add', 'x', 'Archive', '--cron', '0 2 * * *', '--zone', 'Moon'], /no time zone 'Moon'/],
-      [['add', 'x', 'Archive', '--every', '1h', '--zone', 'UTC'], /--zone belongs/],
-      [['add', 'x', 'Archive', '--every', '1h', '--settle', '5s'], /--settle belongs/],
-      [['add', 'x', 'Archive', '--every', '1h', '--eject'], /--eject needs/],
-      [['add', 'x', 'Archive', '--every', '1h', '--job', 'verify', '--sample', '0'], /--sample takes/],
-      [['add', 'x', 'Archive', '--preset', 'dayly'], /Allowed are/],
-      [['add', 'nightly', 'Archive', '--every', '1h'], /already called 'nightly'/],
-      [['add', '../x', 'Archive', '--every', '1h'], /cannot be the id/],
-      [['next'], /has to be given/],
-      [['now', 'nightli'], /No schedule is called 'nightli'/],
-    ];
-    for (const [words, message] of wrong) {
+    for (const words of [
+      ['add', 'x', 'Archive'],
+      ['now', 'nightli'],
+    ]) {
       const { code, stderr } = await box.run(['schedule', ...words]);
       assert.is(code, 2, words.join(' '));
-      assert.match(stderr, message, words.join(' '));
+      assert.match(stderr, /not said when|No schedule is called 'nightli'/);
     }
+  }));
+
+test('what cannot be is refused in a sentence, and nothing is kept of it', () =>
+  withPair({}, async ({ ctx }) => {
+    const add = (options: Values, id = 'x', target = 'Archive'): Promise<unknown> =>
+      (command.verbs['add'] as Verb).run({ args: { id, target }, options }, ctx, () => {});
+    await add({ every: 60 }, 'nightly');
+    const wrong: [() => Promise<unknown>, RegExp][] = [
+      [() => add({ every: 60 }, 'x', 'Nobody'), /No group is called 'Nobody'/],
+      [() => add({}), /not said when/],
+      [() => add({ every: 60, onConnect: true }), /--every and --on-connect/],
+      [() => add({ cron: '0 2 * * *', zone: 'Moon' }), /no time zone 'Moon'/],
+      [() => add({ cron: '0 0 31 4 *' }), /impossible/],
+      [() => add({ every: 0 }), /1 second to 366 days/],
+      [() => add({ every: 60, zone: 'UTC' }), /--zone belongs/],
+      [() => add({ every: 60, settle: 5 }), /--settle belongs/],
+      [() => add({ every: 60, eject: true }), /--eject needs/],
+      [() => add({ every: 60, sample: 5 }), /--sample belongs/],
+      [() => add({ every: 60, job: 'verify', sample: 0 }), /--sample takes/],
+      [() => add({ every: 60, job: 'verify', sample: Number.NaN }), /--sample takes/],
+      [() => add({ every: 60, job: 'verify', verify: true }), /--verify is for syncs/],
+      [() => add({ every: 60 }, 'nightly'), /already called 'nightly'/],
+      [() => add({ every: 60 }, '../x'), /cannot be the id/],
+      [() => add({ every: 60, role: 'footage' }), /--role is for projects/],
+      [() => (command.verbs['next'] as Verb).run({ args: {}, options: {} }, ctx, () => {}), /has to be given/],
+    ];
+    for (const [attempt, message] of wrong) {
+      const error = await refusal(attempt());
+      assert.match(error.message, message);
+      assert.is(error.exitCode, 2, error.message);
+    }
+    assert.equal(
+      (await listSchedules(ctx)).map(({ schedule_id }) => schedule_id),
+      ['nightly'],
+    );
   }));
 
 test.run();
