@@ -255,6 +255,13 @@ export function resolveOptions(group: Group): GroupOptions {
 
 // --- internal ---
 
+/** Ids of the schedules that work on it. */
+async function schedulesOf(id: string, ctx: Context): Promise<string[]> {
+  const sql = 'SELECT schedule_id FROM schedules WHERE target_id = ? ORDER BY schedule_id';
+  const rows = await (await ctx.dbIfExists())?.all<{ schedule_id: string }>(sql, [id]);
+  return (rows ?? []).map(({ schedule_id }) => schedule_id);
+}
+
 // What the command line and the dashboard show.
 
 interface DriveRow extends Omit<DriveIdentity, 'drive_uuid'> {
@@ -532,8 +539,13 @@ export const command = defineCommand({
           partsOf(project).some(({ group_id }) => group_id === id),
         );
         const used = users.map((project) => quote(project.name)).join(', ');
+        const schedules = (await schedulesOf(id, ctx)).map(quote).join(', ');
+        const more = [
+          used === '' ? '' : ` Projects that lie on it: ${used}.`,
+          schedules === '' ? '' : ` Schedules that will not run any more: ${schedules}.`,
+        ].join('');
         await confirmed(
-          `Delete the group ${quote(name)}? Only the relationship is removed; files are NOT deleted.${used === '' ? '' : ` Projects that lie on it: ${used}.`}`,
+          `Delete the group ${quote(name)}? Only the relationship is removed; files are NOT deleted.${more}`,
           ctx,
         );
         const { group, freed, signed } = await deleteGroup(id, ctx);
@@ -545,11 +557,13 @@ export const command = defineCommand({
           ctx,
         );
         const projects = users.map((project) => project.name);
+        const idle =
+          schedules === '' ? '' : ` Without a group now: the schedules ${schedules}; see \`tandem schedule remove\`.`;
         const orphans =
           used === '' ? '' : ` Without a group now: ${used}; \`tandem projects edit --group\` gives them another one.`;
         return {
           json: { id: group.id, name: group.name, freed, signed, projects },
-          text: () => `Deleted ${quote(group.name)}; no file was touched.${orphans}`,
+          text: () => `Deleted ${quote(group.name)}; no file was touched.${orphans}${idle}`,
         };
       },
     },

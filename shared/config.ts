@@ -38,7 +38,7 @@ export const zod = (): typeof Zod => (require('zod') as { z: typeof Zod }).z;
 
 /** Whether a field of this name holds a secret, or is a place where people put one: its value is never repeated. */
 export function holdsSecret(key: string): boolean {
-  return /pass(word|phrase|wd)|secret|(^|_)(key|pwd|pin)(_|$)/i.test(key);
+  return /pass(word|phrase|wd)|secret|token|(^|_)(key|pwd|pin|url)(_|$)/i.test(key);
 }
 
 /** The folder `config/` that is part of the program: defaults, presets, schema. */

@@ -157,6 +157,38 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     `CREATE INDEX file_sync_history_stored ON file_sync_history (pair_id, relative_path, stored_name)
       WHERE stored_name <> ''`,
   ],
+  [
+    // Runs up to `covered` are accounted for. `due` is the run that is owed since then and waits or goes on; `runner` the
+    // process that carries it out. The target's name is the one it had when the schedule was made.
+    `CREATE TABLE schedules (
+      schedule_id TEXT PRIMARY KEY,
+      target_kind TEXT NOT NULL,
+      target_id TEXT NOT NULL,
+      target_name TEXT NOT NULL,
+      role TEXT NOT NULL DEFAULT '',
+      subpath TEXT NOT NULL DEFAULT '',
+      trigger_kind TEXT NOT NULL,
+      expression TEXT NOT NULL DEFAULT '',
+      zone TEXT NOT NULL DEFAULT '',
+      seconds REAL NOT NULL DEFAULT 0,
+      job TEXT NOT NULL,
+      sample REAL,
+      verify INTEGER NOT NULL DEFAULT 0,
+      eject TEXT NOT NULL DEFAULT '',
+      missed TEXT NOT NULL,
+      enabled INTEGER NOT NULL DEFAULT 1,
+      created TIMESTAMP NOT NULL,
+      covered TIMESTAMP NOT NULL,
+      next_run TIMESTAMP,
+      due TIMESTAMP,
+      waiting TEXT,
+      runner TEXT,
+      last_run TIMESTAMP,
+      last_status TEXT,
+      last_message TEXT,
+      last_operation TEXT
+    )`,
+  ],
 ];
 
 // --- internal ---

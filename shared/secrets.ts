@@ -40,6 +40,15 @@ export function secretInFile({ passwordFile, keyFile }: SecretFiles): GivenSecre
   return password(passwordFile === STDIN ? readFileSync(0, 'utf8') : privateFile(passwordFile).toString('utf8'));
 }
 
+/** A line of text that is secret, such as a token. @throws TandemError as `secretInFile` does. */
+export function secretLine(path: string): string {
+  const text = privateFile(path).toString('utf8').trim();
+  if (text !== '' && !/[\r\n]/.test(text)) return text;
+  throw new TandemError('usage', `The file '${displayPath(path)}' has to hold one line.`, {
+    hint: 'Write the address or the token into it, and nothing else.',
+  });
+}
+
 /** The variable TANDEM_PASSWORD, unless it is empty. */
 export function secretInEnvironment(): GivenSecret | undefined {
   const given = process.env['TANDEM_PASSWORD'];

@@ -11,12 +11,42 @@ export interface VirtualDriveSetting {
   total_size?: number | undefined;
 }
 
+export const NOTICE_EVENTS = ['started', 'completed', 'failed', 'conflict', 'waiting', 'overdue'] as const;
+export type NoticeEvent = (typeof NOTICE_EVENTS)[number];
+
+/** Where notices go. Secrets are named by file or variable, and never stand here. */
+export type ChannelSetting = {
+  name: string;
+  /** Those that need a person, when it is left out; of healthchecks started, completed and failed. */
+  events?: NoticeEvent[] | undefined;
+  /** Names or ids; all when it is left out. */
+  groups?: string[] | undefined;
+  /** Seconds for one attempt. */
+  timeout?: number | undefined;
+  /** Attempts after the first. */
+  retries?: number | undefined;
+} & (
+  | { type: 'desktop' }
+  /** A program and its arguments; or one text for the shell. */
+  | { type: 'command'; command?: string[] | undefined; shell?: string | undefined }
+  | {
+      type: 'webhook';
+      style?: 'json' | 'ntfy' | 'healthchecks' | undefined;
+      url?: string | undefined;
+      url_file?: string | undefined;
+      url_env?: string | undefined;
+      token_file?: string | undefined;
+      token_env?: string | undefined;
+    }
+);
+
 /** The fields of `app.yaml`, all optional. */
 interface SettingsFile {
   version?: 1 | undefined;
   paths?: { storage_groups_file?: string | undefined } | undefined;
   drives?: { allow_fixed?: boolean | string[] | undefined; virtual?: VirtualDriveSetting[] | undefined } | undefined;
   history?: { keep_operations?: number | undefined; keep_days?: number | undefined } | undefined;
+  notify?: { overdue_days?: number | undefined; channels?: ChannelSetting[] | undefined } | undefined;
 }
 
 export interface Settings {
@@ -26,6 +56,11 @@ export interface Settings {
   allowFixed: boolean | string[];
   virtualDrives: VirtualDriveSetting[];
   history: { keepOperations: number; keepDays: number };
+  notify: {
+    /** Age of a Backup from which it counts as overdue; 0: never. */
+    overdueDays: number;
+    channels: ChannelSetting[];
+  };
 }
 
 const cache = new Map<string, { stamp: string; settings: Settings }>();
@@ -52,6 +87,10 @@ export function loadSettings(configDir: string, cacheDir?: string): Settings {
     history: {
       keepOperations: user.history?.keep_operations ?? defaults.history?.keep_operations ?? 200,
       keepDays: user.history?.keep_days ?? defaults.history?.keep_days ?? 90,
+    },
+    notify: {
+      overdueDays: user.notify?.overdue_days ?? defaults.notify?.overdue_days ?? 7,
+      channels: user.notify?.channels ?? defaults.notify?.channels ?? [],
     },
   };
   cache.set(configDir, { stamp, settings });
@@ -87,5 +126,56 @@ function schema(): ZodType<SettingsFile> {
         keep_days: z.number().int().min(1).optional(),
       })
       .optional(),
+    notify: z
+      .strictObject({
+        overdue_days: z.number().int().min(0).optional(),
+        channels: z
+          .array(channel(z))
+          .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, 'names of channels must differ')
+          .optional(),
+      })
+      .optional(),
   });
+}
+
+function channel(z: ReturnType<typeof zod>): ZodType<ChannelSetting> {
+  const common = {
+    name: z.string().regex(/^[\w.-]{1,40}$/, 'must be letters, digits, dots and dashes'),
+    events: z.array(z.enum(NOTICE_EVENTS)).optional(),
+    groups: z.array(z.string().min(1)).optional(),
+    timeout: z.number().positive().max(300).optional(),
+    retries: z.number().int().min(0).max(10).optional(),
+  };
+  const text = z.string().min(1).optional();
+  const command = z
+    .strictObject({
+      ...common,
+      type: z.literal('command'),
+      command: z.array(z.string()).min(1).optional(),
+      shell: text,
+    })
+    .refine(
+      (one) => (one.command === undefined) !== (one.shell === undefined),
+      'needs either command (a list) or shell (a text)',
+    );
+  const webhook = z
+    .strictObject({
+      ...common,
+      type: z.literal('webhook'),
+      style: z.enum(['json', 'ntfy', 'healthchecks']).optional(),
+      url: z
+        .string()
+        .regex(/^https?:\/\/[^\s/@]+(\/\S*)?$/, 'must begin with http:// or https://, without a password in it')
+        .optional(),
+      url_file: text,
+      url_env: text,
+      token_file: text,
+      token_env: text,
+    })
+    .refine(
+      (one) => [one.url, one.url_file, one.url_env].filter((given) => given !== undefined).length === 1,
+      'needs one of url, url_file and url_env',
+    )
+    .refine((one) => one.token_file === undefined || one.token_env === undefined, 'has two tokens');
+  return z.discriminatedUnion('type', [z.strictObject({ ...common, type: z.literal('desktop') }), command, webhook]);
 }

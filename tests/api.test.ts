@@ -56,6 +56,9 @@ const OTHER_TYPES: Readonly<Record<string, readonly string[]>> = {
   'features/status.ts': ['Status'],
   'shared/keyring.ts': ['RingSecret'],
   'features/doctor.ts': ['Check'],
+  'features/schedule.ts': ['NewSchedule', 'SchedulerDeps'],
+  'features/job.ts': ['Deeds', 'JobResult'],
+  'features/notify.ts': ['NoticeInput', 'ChannelResult'],
   'features/demo.ts': ['DemoOptions', 'DemoResult'],
   'shared/context.ts': ['ContextOptions'],
   'shared/settings.ts': ['VirtualDriveSetting'],
@@ -157,7 +160,8 @@ test("the references' names of this version are all there", () => {
     'create_group list_groups get_group update_group delete_group resolve_drive get_backup_path get_drive_role sync_to_backup ' +
     'detect_conflicts verify_sync_status get_sync_history DriveIdentity.matches DriveGroup.get_drive_by_role ' +
     'calculate_checksum needs_sync update_file_record start_sync_operation complete_sync_operation SyncStatistics FileConflict ' +
-    'DriveGroup DriveIdentity DriveRole';
+    'DriveGroup DriveIdentity DriveRole add_interval_schedule add_cron_schedule list_schedules pause_schedule ' +
+    'resume_schedule remove_schedule SyncSchedule';
   assert.equal(
     expected.split(' ').filter((name) => !names.has(name)),
     [],

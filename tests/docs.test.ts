@@ -308,6 +308,7 @@ async function practised(work: (box: Sandbox) => Promise<void>): Promise<void> {
     const { code, stderr } = await box.run(['groups', 'create', 'GROUP', '--master', 'MASTER', '--backup', 'BACKUP']);
     assert.is(code, 0, stderr);
     assert.is((await box.run(['projects', 'create', 'P', '--path', 'Projects/P', '--group', 'GROUP'])).code, 0);
+    assert.is((await box.run(['schedule', 'add', 'nightly', 'GROUP', '--preset', 'daily'])).code, 0);
     await work(box);
   } finally {
     box.cleanup();

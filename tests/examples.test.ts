@@ -102,6 +102,25 @@ test('manual_sync copies, names conflicts, and takes a folder; sync_history tell
     assert.not.ok(history.stdout.includes('\u001b'), 'no control character reaches the terminal');
   }));
 
+test('scheduled_sync_setup makes two schedules, also a second time, and says when they run', () =>
+  withBox(async (box) => {
+    await paired(box);
+    for (let time = 0; time < 2; time += 1) {
+      const { code, stdout, stderr } = await example(box, 'scheduled_sync_setup', 'Archive', 'Projects/Mine');
+      assert.is(code, 0, stderr);
+      assert.match(
+        stdout,
+        /^project-auto-sync: Archive, enabled\n( {2}\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n){3}nightly-backup: /,
+      );
+      assert.is(stdout.match(/ 0[23]:00:00$/gm)?.length, 3);
+    }
+    const listed = (await box.run(['schedule', 'list', '--json'])).json() as { path: string }[];
+    assert.equal(
+      listed.map(({ path }) => path),
+      ['Projects/Mine', 'Projects/Mine'],
+    );
+  }));
+
 test('sync_with_encryption makes the key ring once, seals the Backup and reports what it saves', () =>
   withBox(async (box) => {
     await paired(box);

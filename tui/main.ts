@@ -57,6 +57,14 @@ const FEATURES: Readonly<Record<string, Feature>> = {
     summary: 'What was synced, restored and verified, when, and with what result',
     load: () => import('../features/history.ts'),
   },
+  schedule: {
+    summary: 'Syncs and verifications by the clock, or when drives are plugged in',
+    load: () => import('../features/schedule.ts'),
+  },
+  notify: {
+    summary: 'Who is told of runs that nobody watches',
+    load: () => import('../features/notify.ts'),
+  },
   doctor: {
     summary: 'Check what this machine offers, and say how to mend it',
     load: () => import('../features/doctor.ts'),
