@@ -18,6 +18,7 @@ import { drainNotices, type NoticeInput, notify } from './notify.ts';
 import { lastOf } from './parts.ts';
 import { wholeOf } from './targets.ts';
 import {
+  changeMark,
   claimRun,
   type Ending,
   type Entry,
@@ -58,6 +59,8 @@ export class Scheduler {
   /** When to look again at what waits; milliseconds. */
   readonly #again = new Map<string, number>();
   #entries: readonly Entry[] = [];
+  #mark = '';
+  #readAt = Number.NEGATIVE_INFINITY;
   #drives: readonly DriveInfo[] = [];
   /** By id, as long as the drives are believed. */
   readonly #views = new Map<string, View>();
@@ -141,11 +144,11 @@ export class Scheduler {
     const now = this.#ctx.now().getTime();
     this.#noticeJump(now);
     try {
-      this.#entries = await readEntries(this.#ctx);
+      await this.#read(now);
       if (now - this.#checkedAt >= LOOK_AGAIN || now < this.#checkedAt) {
         this.#checkedAt = now;
         const released = await releaseInterrupted(this.#entries, this.#ctx);
-        if (released.length > 0) this.#entries = await readEntries(this.#ctx);
+        if (released.length > 0) await this.#read(now);
         await this.#tellOverdue(now).catch((error: unknown) => this.#warn(messageOf(error)));
       }
     } catch (error) {
@@ -161,6 +164,16 @@ export class Scheduler {
     for (const entry of owed) await this.#safely(entry, now, () => this.#serve(entry, now));
     for (const id of this.#present.keys())
       if (!this.#entries.some(({ schedule_id }) => schedule_id === id)) this.#present.delete(id);
+  }
+
+  /** Anew only when something changed: a thousand rows at each look would be felt. */
+  async #read(now: number): Promise<void> {
+    const mark = await changeMark(this.#ctx);
+    const age = now - this.#readAt;
+    if (mark === this.#mark && age >= 0 && age < LOOK_AGAIN) return;
+    this.#entries = await readEntries(this.#ctx);
+    this.#mark = mark;
+    this.#readAt = now;
   }
 
   async #safely(entry: Entry, now: number, work: () => Promise<void>): Promise<void> {

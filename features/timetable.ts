@@ -187,6 +187,13 @@ export async function readEntries(ctx: Context): Promise<Entry[]> {
   return (rows ?? []).map(entryOf);
 }
 
+/** Differs as soon as anything in the database changed, by this process or another. */
+export async function changeMark(ctx: Context): Promise<string> {
+  const db = await ctx.dbIfExists();
+  const sql = 'SELECT total_changes() AS own, (SELECT data_version FROM pragma_data_version) AS others';
+  return JSON.stringify((await db?.get(sql)) ?? null);
+}
+
 /** The folders that it works on now. @throws TandemError `not_found` or `invalid` when the target is not known any more. */
 export async function targetsOfEntry(entry: Schedule, ctx: Context): Promise<Target[]> {
   const why = goneTargets(ctx)(entry);
