@@ -54,6 +54,7 @@ import {
   signing,
   statusOf,
 } from './pairs.ts';
+import { askForGroup } from './wizard.ts';
 
 export { type DriveIdentity, type Group, listGroups, type Role } from '../shared/groups-file.ts';
 export type { GroupOptions } from '../shared/options.ts';
@@ -383,49 +384,6 @@ async function showOutput(group: Group, ctx: Context): Promise<Output> {
   return { json: { ...row, storage, options: group.options, effective_options: effective }, text };
 }
 
-/** Asks for what the command line does not give: Master, Backup, name, description. */
-async function wizard(
-  given: { name?: string; master?: string; backup?: string; description?: string },
-  ctx: Context,
-): Promise<Parameters<typeof createGroup>[0]> {
-  const drives = await listDrives(ctx);
-  const asking = ctx.prompts.interactive && !(given.name && given.master && given.backup);
-  const chosen: Partial<Record<Role, DriveInfo>> = {};
-  for (const role of ROLES) if (given[role] !== undefined) chosen[role] = findDrive(given[role], drives);
-  for (const [step, role] of ROLES.entries()) {
-    if (chosen[role]) continue;
-    const free = drives.filter(
-      (drive) =>
-        drive.group_id === null && !Object.values(chosen).some((other) => other.mount_path === drive.mount_path),
-    );
-    if (ctx.prompts.interactive && free.length === 0) {
-      throw new TandemError('drive_missing', `No free drive is connected that could be the ${ROLE_NAME[role]}.`, {
-        hint: 'Plug one in, allow a fixed one (drives.allow_fixed), or name a folder with `tandem detect add`.',
-      });
-    }
-    const rows = free.map(
-      (drive) => `${describe(drive)}, ${formatBytes(drive.total_size)}, ${formatBytes(drive.free_size)} free`,
-    );
-    const index = await ctx.prompts.choose(
-      `Step ${step + 1} of 2: which drive is the ${ROLE_NAME[role]}?`,
-      rows,
-      `--${role} DRIVE`,
-    );
-    const drive = free[index];
-    if (drive) chosen[role] = drive;
-  }
-  const { master, backup } = chosen;
-  if (!master || !backup)
-    throw new TandemError('usage', 'Two drives are needed for a group.', {
-      hint: 'Give --master DRIVE and --backup DRIVE.',
-    });
-  checkApart(master, backup);
-  const name = given.name ?? (await ctx.prompts.input('Name of the group:', 'NAME'));
-  const description =
-    given.description ?? (asking ? await ctx.prompts.input('Description (may stay empty):', '--description TEXT') : '');
-  return { name, master, backup, description };
-}
-
 function warn(warnings: readonly string[], ctx: Context): void {
   for (const message of warnings) ctx.emit({ kind: 'warning', message });
 }
@@ -464,7 +422,7 @@ export const command = defineCommand({
         { flags: '--description <text>', description: 'notes' },
       ],
       run: async ({ args, options }, ctx) => {
-        const { group, warnings } = await createGroup(await wizard({ ...options, name: args['name'] }, ctx), ctx);
+        const { group, warnings } = await createGroup(await askForGroup({ ...options, name: args['name'] }, ctx), ctx);
         warn(warnings, ctx);
         const [row] = await groupRows(ctx, [group]);
         const pair = `${quote(group.master_drive.label)} → ${quote(group.backup_drive.label)}`;

@@ -19,7 +19,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   evidence: ['reconcile', 'session', 'storing'],
   pairs: ['detect'],
   handover: ['detect', 'pairs'],
-  groups: ['detect', 'handover', 'pairs'],
+  wizard: ['detect', 'pairs'],
+  groups: ['detect', 'handover', 'pairs', 'wizard'],
   encrypt: ['groups', 'keyring', 'slots'],
   keyring: ['detect', 'groups', 'pairs'],
   slots: ['groups', 'keyring'],
@@ -199,6 +200,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
 
 /** Steps of other features, and what `groups` stands on: without a command of their own. */
 const WITHOUT_COMMAND = [
+  'wizard',
   'sides',
   'colliding',
   'evidence',
