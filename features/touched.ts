@@ -33,6 +33,8 @@ const LOOK_AGAIN_MS = 1000;
 const OPEN_AND_QUIET_MS = 600_000;
 /** More places than these are looked at as the folders that hold them. */
 const MOST_PLACES = 16;
+/** Of more paths than these not each is looked at by itself. */
+const MANY = 2000;
 /** A handful of files is not worth more than the one thread that waits for it. */
 const HANDFUL = 16;
 
@@ -109,6 +111,11 @@ export class Follower {
 
   /** The places of what is to be done, operation by operation; none: nothing is. */
   private async placesOf(touched: readonly string[], again: Batch['again']): Promise<RelPath[][]> {
+    if (touched.length > MANY) {
+      const place = relPath(commonPlace(touched));
+      const places = [isInside(place, this.target.subpath) ? place : this.target.subpath];
+      return (await this.hasWork(places, again)) ? [places] : [];
+    }
     const pair = await openPair(this.target.group, this.ctx, true);
     let looks: Looks;
     try {
@@ -123,7 +130,9 @@ export class Follower {
     // What is gone here and new there may have been renamed: one look has to see both.
     const renamed = gone.length > 0 && changed.length + folders.length > 0;
     const covering = renamed ? [commonPlace(open)] : coveringPlaces(open, MOST_PLACES);
-    const places = covering.map((place) => (isInside(place, this.target.subpath) ? relPath(place) : this.target.subpath));
+    const places = covering.map((place) =>
+      isInside(place, this.target.subpath) ? relPath(place) : this.target.subpath,
+    );
     if (changed.length === 0 && !(await this.hasWork(places, again))) return [];
     return this.inParts(places);
   }
@@ -150,7 +159,8 @@ export class Follower {
     const cache = new FolderCache(pair.master.dir);
     try {
       for (const path of touched) {
-        if (!isInside(path, this.target.subpath) || filter.excludesAny(path)) continue;
+        if (path === this.target.subpath) looks.whole = true;
+        if (looks.whole || !isInside(path, this.target.subpath) || filter.excludesAny(path)) continue;
         cache.trim();
         const stat = statIn(cache, path);
         if (stat === undefined) {
@@ -241,7 +251,7 @@ export class Follower {
     places: readonly RelPath[],
     ctx: Context,
     foresee: () => void = () => {},
-  ): Promise<Plan> {
+  ): Promise<Seen> {
     const options = syncOptions(this.target.group, this.options);
     const plans: Plan[] = [];
     const existing = places.filter((place) => place === this.target.subpath || this.isAnywhere(pair, place));
@@ -249,8 +259,8 @@ export class Follower {
       plans.push(await makePlan(pair, { ...this.target, subpath: place }, options, ctx, foresee));
     const whole = existing.includes(this.target.subpath);
     if (!whole && (plans.length === 0 || plans.some(({ guards }) => guards.some(({ name }) => name !== 'free-space'))))
-      return makePlan(pair, this.target, options, ctx, foresee);
-    return plans.length === 1 ? (plans[0] as Plan) : together(plans);
+      return { plan: await makePlan(pair, this.target, options, ctx, foresee), places: [this.target.subpath] };
+    return { plan: plans.length === 1 ? (plans[0] as Plan) : together(plans), places };
   }
 
   private isAnywhere(pair: OpenPair, place: string): boolean {
@@ -267,11 +277,11 @@ export class Follower {
   }
 
   /** The plan without deletions that were seen for the first time, and without files that are still being written. */
-  private heldBack(plan: Plan, pair: OpenPair, again: Batch['again']): Plan {
+  private heldBack({ plan, places }: Seen, pair: OpenPair, again: Batch['again']): Plan {
     const now = this.ctx.now().getTime();
     const deleted = new Set(plan.actions.filter(({ kind }) => kind === 'delete').map(({ path }) => path as string));
     for (const path of this.missing.keys())
-      if (!deleted.has(path) && isInside(path, plan.target.subpath)) this.missing.delete(path);
+      if (!deleted.has(path) && places.some((place) => isInside(path, place))) this.missing.delete(path);
     const held = new Set<string>();
     let next = 0;
     for (const path of deleted) {
@@ -283,7 +293,7 @@ export class Follower {
       // The folders above it cannot go either.
       for (let at = path; at !== '' && !held.has(at); at = parentOf(at)) held.add(at);
     }
-    if (next > 0) again.push({ path: commonPlace([...deleted]), delay: next + 50 });
+    if (next > 0) for (const path of coveringPlaces(deleted, MOST_PLACES)) again.push({ path, delay: next + 50 });
     const writing = plan.actions.filter(
       ({ kind, entry, path, master }) =>
         (kind === 'copy' || kind === 'update') && entry === 'f' && master !== null && this.isBusy(pair, path, master),
@@ -296,6 +306,12 @@ export class Follower {
 }
 
 // --- internal ---
+
+interface Seen {
+  plan: Plan;
+  /** What it looked at, with all that is below. */
+  places: readonly string[];
+}
 
 interface Looks {
   /** Files and links that are not as recorded. */
@@ -349,8 +365,7 @@ function together(plans: readonly Plan[]): Plan {
 /** The plan with fewer actions. */
 function counted(plan: Plan, actions: Action[]): Plan {
   const left = plan.actions.filter((one) => !actions.includes(one));
-  const files = (kind: Action['kind']): number =>
-    left.filter((one) => one.kind === kind && one.entry !== 'd').length;
+  const files = (kind: Action['kind']): number => left.filter((one) => one.kind === kind && one.entry !== 'd').length;
   const { totals } = plan;
   const [copy, update] = [files('copy'), files('update')];
   const bytes = left.reduce((sum, { kind, size }) => sum + (kind === 'delete' ? 0 : size), 0);
