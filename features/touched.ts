@@ -169,7 +169,8 @@ export class Follower {
         }
         const row = rows.get(path);
         if (stat === null) {
-          if (row || (await readBaseline(pairId, path, this.ctx)).length > 0) looks.gone.push(path);
+          // A look at its folder tells one that lost a file from one that was emptied.
+          if (row || (await readBaseline(pairId, path, this.ctx)).length > 0) looks.gone.push(parentOf(path));
         } else if (stat.kind === 'd') looks.folders.push(path);
         else if (stat.kind === 'f' && this.isBusy(pair, path, factsOf(stat, true), cache))
           again.push({ path, delay: Math.max(this.quiet, LOOK_AGAIN_MS) });
@@ -300,7 +301,10 @@ export class Follower {
     );
     for (const { path } of writing) again.push({ path, delay: Math.max(this.quiet, LOOK_AGAIN_MS) });
     const waiting = new Set<Action>(writing);
-    const actions = plan.actions.filter((one) => !waiting.has(one) && !(one.kind === 'delete' && held.has(one.path)));
+    // Metadata of a folder that is about to lose something is set when it has.
+    const early = ({ kind, entry, path }: Action): boolean =>
+      held.has(path) && (kind === 'delete' || (kind === 'meta' && entry === 'd'));
+    const actions = plan.actions.filter((one) => !waiting.has(one) && !early(one));
     return actions.length === plan.actions.length ? plan : counted(plan, actions);
   }
 }
@@ -318,7 +322,7 @@ interface Looks {
   changed: string[];
   /** Folders: what is in them is known only after a look. */
   folders: string[];
-  /** Recorded, and absent. */
+  /** Folders that something recorded is missing from. */
   gone: string[];
   /** Only a look at everything can tell. */
   whole: boolean;
