@@ -190,7 +190,7 @@ export class Follower {
   private isBusy(pair: OpenPair, path: string, facts: string, cache?: FolderCache): boolean {
     const changed = Number(factsField(facts, factsField(facts, 3) === '-' ? 2 : 3)) * 1000;
     const age = this.ctx.now().getTime() - changed;
-    if (age >= 0 && age < Math.min(this.quiet, 2000) / 2) return true;
+    if (age >= 0 && age < Math.min(this.quiet, 2000)) return true;
     if (age > OPEN_AND_QUIET_MS) return false;
     const folders = cache ?? new FolderCache(pair.master.dir);
     try {

@@ -47,8 +47,8 @@ export interface WatcherOptions {
 const TICK_MS = 2000;
 /** A step that comes so much later than it was due tells of a sleep, or of a clock that was set. */
 const LEAP_MS = 10_000;
-/** A drive that came back without any news of it. */
-const LOOK_FOR_DRIVE_MS = 30_000;
+/** A drive may come back without any news of it: looked for soon, and then less and less often. */
+const LOOK_FOR_DRIVE_MS = { first: 2000, most: 30_000 } as const;
 const NEW_FOLDER_AGAIN_MS = 1000;
 
 export class Watcher {
@@ -82,6 +82,7 @@ export class Watcher {
   /** A drive may be mounted again at the same place between two looks: of that one nothing is heard any more. */
   private unmounted = false;
   private lookAt = 0;
+  private lookMs: number = LOOK_FOR_DRIVE_MS.first;
   private paused = false;
   private asked = 0;
   private stepAt = Date.now();
@@ -247,12 +248,14 @@ export class Watcher {
   private async findDrive(): Promise<void> {
     if (this.place !== '' && !this.lookForDrive) return;
     this.lookForDrive = false;
-    this.lookAt = Date.now() + LOOK_FOR_DRIVE_MS;
+    this.lookAt = Date.now() + this.lookMs;
+    this.lookMs = Math.min(this.lookMs * 2, LOOK_FOR_DRIVE_MS.most);
     const { group, subpath } = this.target;
     const pair = await openPair(group, this.ctx, true);
     const { masterDrive: master, backupDrive: backup } = pair;
     await pair.close();
     const place = JSON.stringify([master, backup].map((one) => [one.mount_path, one.device_number, one.drive_uuid]));
+    this.lookMs = LOOK_FOR_DRIVE_MS.first;
     if (place === this.place && !this.unmounted) return;
     await this.leave();
     this.place = place;
@@ -260,7 +263,7 @@ export class Watcher {
   }
 
   private async openEyes(): Promise<void> {
-    if (this.blind && this.eyes) await this.closeEyes();
+    if (this.isBlind()) await this.closeEyes();
     if (this.eyes || Date.now() < this.openEyesAt) return;
     this.blind = undefined;
     this.unmounted = false;
@@ -281,6 +284,12 @@ export class Watcher {
           this.fullAt = Math.min(this.fullAt, Date.now());
           this.bell.ring();
         },
+        sighted: () => {
+          if (this.blind !== 'slow') return;
+          this.blind = undefined;
+          this.fullAt = 0;
+          this.bell.ring();
+        },
         flooded: () => {
           this.fullAt = 0;
           this.bell.ring();
@@ -289,8 +298,13 @@ export class Watcher {
     );
     this.eyes = eyes;
     await eyes.ready;
-    if (this.blind) await this.closeEyes();
+    if (this.isBlind()) await this.closeEyes();
     this.fullAt = 0;
+  }
+
+  /** What is slow tells of most changes all the same. */
+  private isBlind(): boolean {
+    return this.blind !== undefined && this.blind !== 'slow';
   }
 
   private touch(path: string, folder: boolean): void {

@@ -545,7 +545,7 @@ export function isBeingWritten(dir: Dir, name: string): boolean | undefined {
       lib.call.fcntl(fd, F_SETLEASE, 'int', F_UNLCK);
       return false;
     }
-    return errnoNames.get(lib.errno()) === 'EAGAIN' ? true : undefined;
+    return lib.errno() === os.errno.EAGAIN ? true : undefined;
   } finally {
     closeSync(fd);
   }

@@ -11,8 +11,10 @@ import { errnoOf } from './errors.ts';
 export interface TreeListener {
   /** `folder`: a folder that is new here, with all that is in it. */
   changed(path: string, folder: boolean): void;
-  /** It sees no longer, or not everything: somebody has to look. */
+  /** It sees no longer, or not everything: somebody has to look. `slow`: it goes on trying, and tells what it sees. */
   blind(reason: 'limit' | 'slow' | 'error'): void;
+  /** Everything is watched, if late. */
+  sighted(): void;
   /** So much came at once that the system may have left something out. */
   flooded(): void;
 }
@@ -60,6 +62,7 @@ export async function watchTree(root: string, options: TreeOptions, listener: Tr
   const timer = setTimeout(() => blind('slow'), options.patience);
   watcher.on('ready', () => {
     clearTimeout(timer);
+    listener.sighted();
     done();
   });
   watcher.on('raw', (_event, name, details) => {

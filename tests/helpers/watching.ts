@@ -7,7 +7,7 @@ export interface Watched {
   watcher: Watcher;
   /** Each state it was in, one after the other. */
   states: string[];
-  /** Until both sides are equal. Throws after `limit` milliseconds, with what differs. */
+  /** Until both sides are equal and no run is under way. Throws after `limit` milliseconds, with what differs. */
   agreed(limit?: number): Promise<void>;
   /** Operations since the watcher was ready, oldest first. */
   operations(): Promise<Operation[]>;
@@ -34,7 +34,11 @@ export async function watched(
     await work({
       watcher,
       states,
-      agreed: (limit = 20_000) => until(() => difference(pair) ?? true, limit),
+      agreed: (limit = 25_000) =>
+        until(async () => {
+          const running = await listOperations({ status: 'running', limit: 1 }, pair.ctx);
+          return difference(pair) ?? (running.length === 0 || 'a run has not ended');
+        }, limit),
       operations: async () => (await all()).slice(before),
     });
   } finally {
@@ -59,9 +63,19 @@ export const pause = (milliseconds: number): Promise<void> => new Promise((done)
 
 // --- internal ---
 
+/** The time of a folder alone waits for the next look at everything. */
+function treeOf(root: string): Record<string, string> {
+  const tree = usersTree(root);
+  for (const [path, text] of Object.entries(tree)) {
+    const [mode = ''] = text.split(' ');
+    if ((Number(mode) & 0o170000) === 0o040000) tree[path] = mode;
+  }
+  return tree;
+}
+
 function difference({ master, backup }: TestPair): string | undefined {
   try {
-    const [one, other] = [usersTree(master), usersTree(backup)];
+    const [one, other] = [treeOf(master), treeOf(backup)];
     const wrong = [...new Set([...Object.keys(one), ...Object.keys(other)])].filter(
       (path) => one[path] !== other[path],
     );
