@@ -17,6 +17,7 @@ import { formatAge, formatCount, plural } from '../shared/format.ts';
 import { countConflicts } from '../shared/inbox.ts';
 import { displayPath } from '../shared/paths.ts';
 import { barLine } from '../shared/progress.ts';
+import { readWatchers, type WatchRow } from '../shared/watch-rows.ts';
 import { type DriveInfo, panel as drivesPanel, listDrives } from './detect.ts';
 import { panel as groupsPanel } from './groups.ts';
 import { listOperations, markInterrupted, type Operation, targetOf } from './history.ts';
@@ -49,6 +50,8 @@ export interface Status {
   groups: StatusGroup[];
   /** What is running now, in any process; newest first. */
   operations: Operation[];
+  /** What is, or is to be, watched. */
+  watchers: WatchRow[];
   /** ISO 8601, UTC. */
   now: string;
 }
@@ -70,7 +73,7 @@ export async function readStatus(ctx: Context): Promise<Status> {
   const waiting = await countConflicts(ctx);
   for (const group of listed)
     groups.push({ ...group, ...summarise(await runsOf(group.id, ctx), waiting.get(group.id) ?? 0, now) });
-  return { drives, groups, operations, now: now.toISOString() };
+  return { drives, groups, operations, watchers: await readWatchers(ctx), now: now.toISOString() };
 }
 
 /** What needs attention, and the next step, in the order of urgency; sentences that are safe for a terminal. */
@@ -209,10 +212,14 @@ function operationLines(operation: Operation, now: Date): string[] {
   return operation.progress ? [head, `  ${barLine(operation.progress, LINE_WIDTH)}`] : [head];
 }
 
+function watcherLine({ target, status, message }: WatchRow): string {
+  return [`${displayPath(target)}: ${status}`, ...(message === '' ? [] : [displayPath(message)])].join('. ');
+}
+
 const NO_DRIVE = 'No drive is connected. Plug one in, or use a folder: tandem detect add PATH --label LABEL';
 
 function statusText(status: Status, paint: Paint): string {
-  const { drives, groups, operations } = status;
+  const { drives, groups, operations, watchers } = status;
   const now = new Date(status.now);
   const part = (title: string, body: string): string => `${paint('bold', title)}\n${body}`;
   const parts = [part('Drives', drives.length > 0 ? renderTable(drives, driveColumns, paint) : NO_DRIVE)];
@@ -220,6 +227,7 @@ function statusText(status: Status, paint: Paint): string {
   if (operations.length > 0) {
     parts.push(part('Running', operations.flatMap((operation) => operationLines(operation, now)).join('\n')));
   }
+  if (watchers.length > 0) parts.push(part('Watched', watchers.map(watcherLine).join('\n')));
   const sign = { bad: '✗ ', warn: '⚠ ', plain: '' };
   const advice = adviceFor(status).map(({ style, text }) => paint(style, sign[style] + text));
   if (advice.length > 0) parts.push(part('Next', advice.join('\n')));

@@ -148,6 +148,21 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   ],
   scrub: ['detect', 'groups', 'history', 'pairs', 'session'],
   heal: ['history', 'session'],
+  touched: [
+    'guards',
+    'history',
+    'manifests',
+    'plan',
+    'reconcile',
+    'run',
+    'session',
+    'settle',
+    'storing',
+    'targets',
+    'travel',
+  ],
+  watcher: ['detect', 'run', 'session', 'targets', 'touched'],
+  watch: ['run', 'targets', 'watcher'],
   inspect: [
     'control',
     'groups',
@@ -165,7 +180,6 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   manifest: ['generation', 'groups', 'history', 'scrub', 'session', 'keyring', 'storing'],
   generation: ['session'],
   brought: ['generation', 'history', 'reconcile', 'session'],
-  watch: ['detect', 'groups', 'projects', 'history', 'sync', 'notify'],
   schedule: ['detect', 'groups', 'projects', 'history', 'sync', 'verify', 'notify'],
   daemon: ['detect', 'history', 'watch', 'schedule', 'notify'],
   report: ['catalog', 'history', 'parts', 'settle', 'targets'],
@@ -177,6 +191,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
 
 /** Steps of other features, and what `groups` stands on: without a command of their own. */
 const WITHOUT_COMMAND = [
+  'touched',
+  'watcher',
   'storing',
   'placing',
   'meanings',

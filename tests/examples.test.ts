@@ -102,9 +102,26 @@ test('manual_sync copies, names conflicts, and takes a folder; sync_history tell
     assert.not.ok(history.stdout.includes('\u001b'), 'no control character reaches the terminal');
   }));
 
+test('realtime_sync_monitor brings what changes to the Backup while it runs', () =>
+  withBox(async (box) => {
+    world({ 'Wedding/a.cr3': 'raw' }, box.master);
+    await paired(box);
+    const { code, stdout, stderr } = await example(box, 'realtime_sync_monitor', 'Archive', '0.2');
+    assert.is(code, 0, stderr);
+    assert.match(stdout, /^Archive: enabled true\nArchive: starting\ncompleted: 1 copied\n/);
+    assert.match(stdout, /^Archive: active$/m);
+    assert.match(stdout, /^Archive: stopped, last sync 20/m);
+  }));
+
 test('scripts that need a group say so, and what the program refuses is one sentence with its exit code', () =>
   withBox(async (box) => {
-    for (const name of ['create_storage_group', 'storage_group_status', 'manual_sync', 'sync_history']) {
+    for (const name of [
+      'create_storage_group',
+      'storage_group_status',
+      'manual_sync',
+      'sync_history',
+      'realtime_sync_monitor',
+    ]) {
       const { code, stderr } = await example(box, name);
       assert.is(code, 2, name);
       assert.match(stderr, /^Give .+\.\n$/, name);

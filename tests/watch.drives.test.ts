@@ -11,7 +11,7 @@ import { pause, until, watched } from './helpers/watching.ts';
 const test = suite('watch on drives');
 
 const MASTER = { label: 'W_MASTER', fs: 'ext4' } as const;
-const BACKUP = { label: 'W_BACKUP', fs: 'exfat' } as const;
+const BACKUP = { label: 'W_BACKUP', fs: 'ext4' } as const;
 
 driveTest(
   test,

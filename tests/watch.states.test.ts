@@ -76,7 +76,7 @@ test('enable, list, pause, resume and disable, from another process', () =>
     assert.ok(await isRealtimeSyncEnabled(id, pair.ctx));
     const child = spawn(process.execPath, [join(REPOSITORY, 'tui/tandem.mjs'), 'watch', 'run', 'Archive'], {
       env: { ...process.env, TANDEM_CONFIG: pair.box.config, TANDEM_DATA: pair.box.data },
-      stdio: ['ignore', 'ignore', 'inherit'],
+      stdio: 'ignore',
     });
     const gone = new Promise((done) => child.on('exit', done));
     const state = async (): Promise<string> => (await listRealtimeWatchers(pair.ctx))[0]?.status ?? '';
