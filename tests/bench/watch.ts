@@ -41,6 +41,7 @@ await withPair({}, async (pair) => {
     took.push(performance.now() - start - DEBOUNCE * 1000);
     await new Promise((done) => setTimeout(done, 1000));
   }
+  console.log(`each: ${took.map(Math.round).join(', ')} ms`);
   took.sort((a, b) => a - b);
   const at = (share: number): number => Math.round(took[Math.floor(took.length * share)] ?? 0);
   console.log(`change to Backup beyond the debounce: median ${at(0.5)} ms, p95 ${at(0.95)} ms`);
