@@ -83,6 +83,11 @@ export class Follower {
     }
   }
 
+  /** So that the first change finds its thread running. */
+  warm(): void {
+    this.spare ??= new WorkerPool(1).warm();
+  }
+
   /** What was seen before the drive went says nothing about the drive that came. */
   forget(): void {
     this.missing.clear();
@@ -242,7 +247,7 @@ export class Follower {
       return await runLocked(target, flags, this.ctx, prepare, 'sync', open);
     } finally {
       // The next handful finds its thread running already.
-      if (!this.ctx.signal.aborted) this.spare ??= new WorkerPool(1).warm();
+      if (!this.ctx.signal.aborted) this.warm();
     }
   }
 

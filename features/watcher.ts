@@ -134,6 +134,7 @@ export class Watcher {
       this.bell.ring();
     }).catch(() => {});
     await this.step();
+    this.follower.warm();
     this.loop = this.live();
   }
 

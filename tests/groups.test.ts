@@ -1012,7 +1012,7 @@ test('presets set what this version has and say what comes later', () =>
         },
         0,
       ],
-      editing: [{ incremental: true, enable_compression: false }, 1],
+      editing: [{ incremental: true, enable_compression: false, 'realtime.debounce_seconds': 0.3 }, 0],
       archive: [{ incremental: false, enable_compression: true, compression_level: 9, enable_encryption: true }, 0],
     };
     for (const [name, [values, later]] of Object.entries(expected)) {
@@ -1177,11 +1177,12 @@ test('the example and the schemas in config/ agree with what is read', () =>
     writeFileSync(file, readFileSync(join(PACKAGE_CONFIG, 'storage_groups.example.yaml')));
     assert.is(getGroup('Photo Archive 2026', ctx).options.verify_checksums, 'size');
     const schema = JSON.parse(readFileSync(join(PACKAGE_CONFIG, 'storage_groups.schema.json'), 'utf8'));
-    const { filters, versions, conflict_policy: policy, ...rest } = schema.$defs.options.properties;
+    const { filters, versions, realtime, conflict_policy: policy, ...rest } = schema.$defs.options.properties;
     const keys = [
       ...Object.keys(rest),
       ...Object.keys(filters.properties).map((key) => `filters.${key}`),
       ...Object.keys(versions.properties).map((key) => `versions.${key}`),
+      ...Object.keys(realtime.properties).map((key) => `realtime.${key}`),
       ...Object.keys(policy.properties).map((key) => `conflict_policy.${key}`),
     ];
     assert.equal(keys.sort(), Object.keys(OPTIONS).sort());
