@@ -142,7 +142,8 @@ export async function runLocked(
   });
   const locks: DriveLock[] = [];
   try {
-    pair.workers = await early;
+    if (pair.workers) await (await early)?.close();
+    else pair.workers = await early;
     await lockDrives(pair, flags, locks, ctx);
     await recoverPair(pair, ctx);
     const travels = !flags.turned && pair.masterUuid !== '' && pair.backupUuid !== '';

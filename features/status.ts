@@ -18,6 +18,7 @@ import { countConflicts } from '../shared/inbox.ts';
 import { displayPath } from '../shared/paths.ts';
 import { barLine } from '../shared/progress.ts';
 import { formText, type Storage, storageOf } from '../shared/storage.ts';
+import { readWatchers, type WatchRow } from '../shared/watch-rows.ts';
 import { type DriveInfo, panel as drivesPanel, listDrives } from './detect.ts';
 import { panel as groupsPanel, listGroups } from './groups.ts';
 import { listOperations, markInterrupted, type Operation, targetOf } from './history.ts';
@@ -52,6 +53,8 @@ export interface Status {
   groups: StatusGroup[];
   /** What is running now, in any process; newest first. */
   operations: Operation[];
+  /** What is, or is to be, watched. */
+  watchers: WatchRow[];
   /** ISO 8601, UTC. */
   now: string;
 }
@@ -77,7 +80,7 @@ export async function readStatus(ctx: Context): Promise<Status> {
     const storage = whole ? await storageOf(whole, ctx) : null;
     groups.push({ ...group, ...summarise(await runsOf(group.id, ctx), waiting.get(group.id) ?? 0, now), storage });
   }
-  return { drives, groups, operations, now: now.toISOString() };
+  return { drives, groups, operations, watchers: await readWatchers(ctx), now: now.toISOString() };
 }
 
 /** What needs attention, and the next step, in the order of urgency; sentences that are safe for a terminal. */
@@ -232,10 +235,14 @@ function operationLines(operation: Operation, now: Date): string[] {
   return operation.progress ? [head, `  ${barLine(operation.progress, LINE_WIDTH)}`] : [head];
 }
 
+function watcherLine({ target, status, message }: WatchRow): string {
+  return [`${displayPath(target)}: ${status}`, ...(message === '' ? [] : [displayPath(message)])].join('. ');
+}
+
 const NO_DRIVE = 'No drive is connected. Plug one in, or use a folder: tandem detect add PATH --label LABEL';
 
 function statusText(status: Status, paint: Paint): string {
-  const { drives, groups, operations } = status;
+  const { drives, groups, operations, watchers } = status;
   const now = new Date(status.now);
   const part = (title: string, body: string): string => `${paint('bold', title)}\n${body}`;
   const parts = [part('Drives', drives.length > 0 ? renderTable(drives, driveColumns, paint) : NO_DRIVE)];
@@ -244,6 +251,7 @@ function statusText(status: Status, paint: Paint): string {
   if (operations.length > 0) {
     parts.push(part('Running', operations.flatMap((operation) => operationLines(operation, now)).join('\n')));
   }
+  if (watchers.length > 0) parts.push(part('Watched', watchers.map(watcherLine).join('\n')));
   const sign = { bad: '✗ ', warn: '⚠ ', plain: '' };
   const advice = adviceFor(status).map(({ style, text }) => paint(style, sign[style] + text));
   if (advice.length > 0) parts.push(part('Next', advice.join('\n')));

@@ -58,6 +58,12 @@ export interface GroupOptions {
   encryption_key_file: string | null;
   encryption_password_file: string | null;
   calculate_space_savings: boolean;
+  realtime: {
+    /** Seconds. */
+    debounce_seconds: number;
+    /** Seconds between two looks at everything while it is watched. */
+    full_scan_every: number;
+  };
 }
 
 export const POLICY_TYPES = [
@@ -77,7 +83,7 @@ export type SparseOptions = { [K in Exclude<keyof GroupOptions, Section>]?: Grou
 };
 
 /** Options that are groups of options. */
-const SECTIONS = ['filters', 'conflict_policy', 'versions'] as const;
+const SECTIONS = ['filters', 'conflict_policy', 'versions', 'realtime'] as const;
 type Section = (typeof SECTIONS)[number];
 
 /** Whose options are meant: a group's are a pair of drives', a project's hold for one folder of them. */
@@ -342,6 +348,16 @@ export const OPTIONS: Readonly<Record<string, OptionSpec>> = {
   encryption_key_file: secretFile,
   encryption_password_file: secretFile,
   calculate_space_savings: flag(true),
+  'realtime.debounce_seconds': {
+    fallback: 0.5,
+    takes: 'seconds from 0.1 to 60',
+    read: (value) => within(value, 0.1, 60),
+  },
+  'realtime.full_scan_every': {
+    fallback: 3600,
+    takes: 'a time from 1min to 1w, for example 1h',
+    read: (value) => within(value, 60, 7 * 86_400),
+  },
 };
 
 /** What a project cannot have otherwise than its group: both write to the same Backup, and a run of one would undo the other's. */
@@ -354,9 +370,6 @@ const OF_THE_PAIR: ReadonlySet<string> = new Set([
   'encryption_key_file',
   'encryption_password_file',
 ]);
-
-/** Keys of the same table that this version refuses rather than ignores: nobody is to rely on what is not there. */
-const LATER = /^realtime(\.(debounce_seconds|full_scan_every))?$/;
 
 export interface Preset {
   values: Record<string, unknown>;
@@ -376,7 +389,7 @@ export const PRESETS: Readonly<Record<string, Preset>> = {
     },
     later: [],
   },
-  editing: { values: { incremental: true, enable_compression: false }, later: ['realtime.debounce_seconds=0.3'] },
+  editing: { values: { incremental: true, enable_compression: false, 'realtime.debounce_seconds': 0.3 }, later: [] },
   archive: {
     values: { incremental: false, enable_compression: true, compression_level: 9, enable_encryption: true },
     later: [],
@@ -384,6 +397,12 @@ export const PRESETS: Readonly<Record<string, Preset>> = {
 };
 
 // --- internal ---
+
+/** A number of seconds, or a time with its unit. */
+function within(value: unknown, min: number, max: number): number | undefined {
+  const seconds = parseDuration(String(value));
+  return seconds !== undefined && seconds >= min && seconds <= max ? seconds : undefined;
+}
 
 function ignorePresets(): string[] {
   return readdirSync(join(PACKAGE_CONFIG, 'ignore')).flatMap((name) => /^(.+)\.gitignore$/.exec(name)?.[1] ?? []);
@@ -402,8 +421,6 @@ function keyProblem(key: string, owner: Owner): { message: string; hint: string 
       hint: 'Put it into a file that only you can read, and name that file in encryption_password_file.',
     };
   const available = Object.keys(OPTIONS);
-  if (LATER.test(key))
-    return { message: 'is not available in this version', hint: `Available are ${available.join(', ')}.` };
   const guess = closest(key, available) ?? available.find((name) => name.endsWith(`.${key}`));
   return { message: 'is not known', hint: guess ? `Did you mean '${guess}'?` : `Options are ${available.join(', ')}.` };
 }

@@ -189,6 +189,29 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
       last_operation TEXT
     )`,
   ],
+  [
+    // What is, or is to be, watched: one row for each folder on the drives of one group. `enabled`: the daemon starts it;
+    // the other columns are written by the process that watches, and mean nothing once it is gone.
+    `CREATE TABLE watchers (
+      watch_id TEXT PRIMARY KEY,
+      target TEXT NOT NULL,
+      group_id TEXT NOT NULL,
+      project_id TEXT NOT NULL DEFAULT '',
+      role TEXT NOT NULL DEFAULT '',
+      subpath TEXT NOT NULL DEFAULT '',
+      debounce_seconds REAL,
+      enabled INTEGER NOT NULL DEFAULT 0,
+      paused INTEGER NOT NULL DEFAULT 0,
+      watch_path TEXT NOT NULL DEFAULT '',
+      status TEXT NOT NULL DEFAULT 'stopped',
+      message TEXT NOT NULL DEFAULT '',
+      last_event TIMESTAMP,
+      last_sync TIMESTAMP,
+      queue_length INTEGER NOT NULL DEFAULT 0,
+      process TEXT NOT NULL DEFAULT '',
+      UNIQUE (group_id, project_id, role, subpath)
+    )`,
+  ],
 ];
 
 // --- internal ---

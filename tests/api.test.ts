@@ -54,6 +54,8 @@ const OTHER_TYPES: Readonly<Record<string, readonly string[]>> = {
   'features/restore.ts': ['RestoreFlags', 'PruneFlags', 'PruneResult'],
   'features/origin.ts': ['Version'],
   'features/status.ts': ['Status'],
+  'features/targets.ts': ['Choice', 'Target'],
+  'features/watch.ts': ['WatchRow', 'WatcherOptions', 'WatchListener'],
   'shared/keyring.ts': ['RingSecret'],
   'features/doctor.ts': ['Check'],
   'features/schedule.ts': ['NewSchedule', 'SchedulerDeps'],

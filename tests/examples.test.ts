@@ -102,6 +102,17 @@ test('manual_sync copies, names conflicts, and takes a folder; sync_history tell
     assert.not.ok(history.stdout.includes('\u001b'), 'no control character reaches the terminal');
   }));
 
+test('realtime_sync_monitor brings what changes to the Backup while it runs', () =>
+  withBox(async (box) => {
+    world({ 'Wedding/a.cr3': 'raw' }, box.master);
+    await paired(box);
+    const { code, stdout, stderr } = await example(box, 'realtime_sync_monitor', 'Archive', '0.2');
+    assert.is(code, 0, stderr);
+    assert.match(stdout, /^Archive: enabled true\nArchive: starting\ncompleted: 1 copied\n/);
+    assert.match(stdout, /^Archive: active$/m);
+    assert.match(stdout, /^Archive: stopped, last sync 20/m);
+  }));
+
 test('scheduled_sync_setup makes two schedules, also a second time, and says when they run', () =>
   withBox(async (box) => {
     await paired(box);

@@ -219,8 +219,8 @@ test('a broken file is an error with line and column and is never overwritten', 
         /groups\.0\.options\.incremantal: is not known \(Did you mean 'incremental'\?\)/,
       ],
       [
-        `${REFERENCE}    options: { realtime: { debounce_seconds: 1 } }\n`,
-        /realtime: is not available in this version/,
+        `${REFERENCE}    options: { realtime: { debounce_seconds: 61 } }\n`,
+        /realtime\.debounce_seconds: must be seconds from 0\.1 to 60/,
       ],
       [
         `${REFERENCE}    options:\n      enable_compression: true\n      compression_level: 10\n`,
@@ -934,7 +934,7 @@ test('setGroupOptions() checks keys and values, and KEY= goes back to the defaul
       ['exclude=x', 'usage', /is not known/],
       ['constructor=x', 'usage', /is not known/],
       ['incremental=constructor', 'invalid', /must be true or false/],
-      ['realtime.debounce_seconds=1', 'usage', /is not available in this version/],
+      ['realtime.debounce_seconds=61', 'invalid', /seconds from 0\.1 to 60/],
       ['compression_level=10', 'invalid', /must be from 1 to 9 with gzip; 10 is not/],
       ['compression_level=0', 'invalid', /a number from 1 to 9, with lz4 to 12; '0' is not/],
       ['compression_level=1.5', 'invalid', /a number from 1 to 9/],
@@ -1012,7 +1012,7 @@ test('presets set what this version has and say what comes later', () =>
         },
         0,
       ],
-      editing: [{ incremental: true, enable_compression: false }, 1],
+      editing: [{ incremental: true, enable_compression: false, 'realtime.debounce_seconds': 0.3 }, 0],
       archive: [{ incremental: false, enable_compression: true, compression_level: 9, enable_encryption: true }, 0],
     };
     for (const [name, [values, later]] of Object.entries(expected)) {
@@ -1058,6 +1058,7 @@ test('the defaults are those of the option table', () => {
     encryption_key_file: null,
     encryption_password_file: null,
     calculate_space_savings: true,
+    realtime: { debounce_seconds: 0.5, full_scan_every: 3600 },
   });
   options.filters.exclude.push('x');
   assert.equal(resolveOptions({ options: {} } as Group).filters.exclude, []);
@@ -1176,11 +1177,12 @@ test('the example and the schemas in config/ agree with what is read', () =>
     writeFileSync(file, readFileSync(join(PACKAGE_CONFIG, 'storage_groups.example.yaml')));
     assert.is(getGroup('Photo Archive 2026', ctx).options.verify_checksums, 'size');
     const schema = JSON.parse(readFileSync(join(PACKAGE_CONFIG, 'storage_groups.schema.json'), 'utf8'));
-    const { filters, versions, conflict_policy: policy, ...rest } = schema.$defs.options.properties;
+    const { filters, versions, realtime, conflict_policy: policy, ...rest } = schema.$defs.options.properties;
     const keys = [
       ...Object.keys(rest),
       ...Object.keys(filters.properties).map((key) => `filters.${key}`),
       ...Object.keys(versions.properties).map((key) => `versions.${key}`),
+      ...Object.keys(realtime.properties).map((key) => `realtime.${key}`),
       ...Object.keys(policy.properties).map((key) => `conflict_policy.${key}`),
     ];
     assert.equal(keys.sort(), Object.keys(OPTIONS).sort());

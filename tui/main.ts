@@ -33,6 +33,10 @@ const FEATURES: Readonly<Record<string, Feature>> = {
     summary: 'bring the Backup into step with the Master',
     load: () => import('../features/sync.ts'),
   },
+  watch: {
+    summary: 'Changes on the Master reach the Backup by themselves',
+    load: () => import('../features/watch.ts'),
+  },
   report: {
     summary: 'What is known of the copies of a project',
     load: () => import('../features/report.ts'),

@@ -1,0 +1,92 @@
+/** A watcher on a test's pair, and waits for what it brings about. */
+import { listOperations, type Operation } from '../../features/history.ts';
+import { Watcher, type WatcherOptions } from '../../features/watch.ts';
+import { archive, type TestPair, usersTree } from './pair.ts';
+
+export interface Watched {
+  watcher: Watcher;
+  /** Each state it was in, one after the other. */
+  states: string[];
+  /** Until both sides are equal and no run is under way. Throws after `limit` milliseconds, with what differs. */
+  agreed(limit?: number): Promise<void>;
+  /** Operations since the watcher was ready, oldest first. */
+  operations(): Promise<Operation[]>;
+}
+
+/** Starts a watcher, runs `work`, and closes it. */
+export async function watched(
+  pair: TestPair,
+  options: WatcherOptions,
+  work: (watched: Watched) => Promise<void>,
+): Promise<void> {
+  const states: string[] = [];
+  const watcher = new Watcher(archive(pair.ctx), pair.ctx, {
+    debounce: 0.2,
+    ...options,
+    onState: (state) => {
+      if (states.at(-1) !== state) states.push(state);
+    },
+  });
+  const all = async (): Promise<Operation[]> => (await listOperations({ limit: 'all' }, pair.ctx)).reverse();
+  try {
+    await watcher.start();
+    const before = (await all()).length;
+    await work({
+      watcher,
+      states,
+      agreed: (limit = 25_000) =>
+        until(async () => {
+          const running = await listOperations({ status: 'running', limit: 1 }, pair.ctx);
+          return difference(pair) ?? (running.length === 0 || 'a run has not ended');
+        }, limit),
+      operations: async () => (await all()).slice(before),
+    });
+  } finally {
+    await watcher.close();
+  }
+}
+
+/** Asks until the answer is true. @throws with the last other answer after `limit` milliseconds. */
+export async function until(
+  question: () => true | string | false | Promise<true | string | false>,
+  limit: number,
+): Promise<void> {
+  for (const end = Date.now() + limit; ; ) {
+    const answer = await question();
+    if (answer === true) return;
+    if (Date.now() > end) throw new Error(`It did not come about within ${limit} ms: ${answer}`);
+    await pause(50);
+  }
+}
+
+export const pause = (milliseconds: number): Promise<void> => new Promise((done) => setTimeout(done, milliseconds));
+
+// --- internal ---
+
+/** The time of a folder alone waits for the next look at everything. */
+function treeOf(root: string): Record<string, string> {
+  const tree = usersTree(root);
+  for (const [path, text] of Object.entries(tree)) {
+    const [mode = ''] = text.split(' ');
+    if ((Number(mode) & 0o170000) === 0o040000) tree[path] = mode;
+  }
+  return tree;
+}
+
+function difference({ master, backup }: TestPair): string | undefined {
+  try {
+    const [one, other] = [treeOf(master), treeOf(backup)];
+    const wrong = [...new Set([...Object.keys(one), ...Object.keys(other)])].filter(
+      (path) => one[path] !== other[path],
+    );
+    return wrong.length === 0
+      ? undefined
+      : wrong
+          .slice(0, 5)
+          .map((path) => `${path}: ${one[path]} / ${other[path]}`)
+          .join('; ');
+  } catch (error) {
+    // Something vanished between two looks.
+    return String(error);
+  }
+}

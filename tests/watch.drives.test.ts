@@ -1,0 +1,68 @@
+/** The watcher on real drives: pulled in the middle of a burst, plugged in again, limits of the system reached. */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { driveTest, skipped } from './helpers/drives.ts';
+import { versionsOf, withPair, withRealPair } from './helpers/pair.ts';
+import { pause, until, watched } from './helpers/watching.ts';
+
+const test = suite('watch on drives');
+
+const MASTER = { label: 'W_MASTER', fs: 'ext4' } as const;
+const BACKUP = { label: 'W_BACKUP', fs: 'ext4' } as const;
+
+driveTest(
+  test,
+  'either drive pulled in mid-burst: nothing is deleted, and it goes on by itself',
+  [MASTER, BACKUP],
+  (drives) =>
+    withRealPair(drives, { master: { 'a/x': '1', 'a/y': '2' } }, (pair) =>
+      watched(pair, {}, async ({ watcher, agreed, operations }) => {
+        await agreed();
+        let round = 0;
+        for (const drive of drives) {
+          round += 1;
+          mkdirSync(join(pair.master, `burst${round}`));
+          for (let file = 0; file < 300; file += 1)
+            writeFileSync(join(pair.master, `burst${round}/${file}`), `${file}`);
+          await pause(round === 1 ? 250 : 600);
+          drive.unplug();
+          await until(() => watcher.state === 'waiting for drive' || watcher.state, 15_000);
+          await pause(500);
+          drive.replug();
+          await until(() => watcher.state === 'active' || `${watcher.state} ${watcher.report.message}`, 20_000);
+          await agreed();
+        }
+        assert.equal(versionsOf(pair.backup), []);
+        assert.ok((await operations()).every(({ files_deleted }) => files_deleted === 0));
+        writeFileSync(join(pair.master, 'a/after'), 'heard again');
+        await agreed();
+      }),
+    ),
+);
+
+const LIMIT = '/proc/sys/fs/inotify/max_user_watches';
+
+test('past the limit of inotify it scans, and says so', async () => {
+  const former = readFileSync(LIMIT, 'utf8').trim();
+  const folders = Object.fromEntries(Array.from({ length: 400 }, (_, at) => [`f${at}/x`, '1']));
+  const lowered = spawnSync('sh', ['-c', `echo 64 > ${LIMIT}`]).status === 0;
+  if (!lowered) return skipped('past the limit of inotify it scans', 'fs.inotify.max_user_watches cannot be set here');
+  try {
+    await withPair({ master: folders }, (pair) =>
+      watched(pair, { scanEvery: 1 }, async ({ watcher, agreed }) => {
+        await agreed();
+        assert.is(watcher.state, 'degraded: scanning every 1 s (inotify limit)');
+        writeFileSync(join(pair.master, 'f399/new'), '2');
+        await agreed();
+        assert.is(watcher.state, 'degraded: scanning every 1 s (inotify limit)');
+      }),
+    );
+  } finally {
+    writeFileSync(LIMIT, former);
+  }
+});
+
+test.run();
