@@ -1,7 +1,7 @@
 /** Contents that decide what a plan does: read on request, both drives at once. */
 import type { Context } from '../shared/context.ts';
 import { type Problem, TandemError } from '../shared/errors.ts';
-import type { Recorded } from '../shared/hash.ts';
+import { isKeyed, type Recorded } from '../shared/hash.ts';
 import type { Need } from './reconcile.ts';
 import { type OpenPair, recordedAlgorithm, type SyncOptions, workersOf } from './session.ts';
 import { haveKey } from './storing.ts';
@@ -18,7 +18,9 @@ export async function readContents(
   problems: Problem[],
   ctx: Context,
 ): Promise<void> {
-  if (needs.some(({ stored }) => stored.endsWith('.encrypted'))) await keyIfAny(pair, ctx);
+  const keyed = ({ stored, algorithm }: Need): boolean =>
+    stored.endsWith('.encrypted') || isKeyed(algorithm ?? recordedAlgorithm(pair, options));
+  if (needs.some(keyed)) await keyIfAny(pair, ctx);
   const pool = workersOf(pair, 'plan', options);
   await Promise.all(
     groupNeeds(needs).map(async (group) => {

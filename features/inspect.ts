@@ -12,6 +12,7 @@ import { lanesFor } from '../shared/lanes.ts';
 import type { Side } from '../shared/listing.ts';
 import type { DriveLock } from '../shared/lock.ts';
 import { displayPath } from '../shared/paths.ts';
+import { hasKeyedChecksums, storedForms } from '../shared/storage.ts';
 import type { DriveRoot } from '../shared/store.ts';
 import { verifiedDates } from '../shared/verified.ts';
 import { WorkerPool } from '../shared/workers.ts';
@@ -45,7 +46,6 @@ import {
   type Tally,
 } from './scrub.ts';
 import { type OpenPair, OS_JUNK, openPair, recordedAlgorithm, syncOptions } from './session.ts';
-import { storedForms } from './storing.ts';
 import { type Target, targetName, targetsOf } from './targets.ts';
 
 export interface VerifyFlags {
@@ -301,7 +301,9 @@ class Run {
   /** What is sealed can be read with the group's key alone. */
   private async haveKey(): Promise<void> {
     const { group, sides } = this.job;
-    if (!(await storedForms(this.names.pairId, this.ctx)).sealed && !isKeyed(this.algorithm)) return;
+    const { pairId } = this.names;
+    const keyed = isKeyed(this.algorithm) || (await hasKeyedChecksums(pairId, this.ctx));
+    if (!keyed && !(await storedForms(pairId, this.ctx)).sealed) return;
     const rootOf = (wanted: Side): DriveRoot | null => sides.find(({ side }) => side === wanted)?.root ?? null;
     const key = await groupKey(group, { master: rootOf('master'), backup: rootOf('backup') }, this.ctx);
     this.pool.setKey(key);

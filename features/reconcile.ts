@@ -21,6 +21,8 @@ export interface Recorded {
   master_facts: string;
   backup_facts: string;
   link_target: string;
+  /** Its name on a Backup that stores it in another form; else empty. */
+  stored_name?: string;
   /** `pending` or `racy`: its content is compared before it is believed; else empty. */
   doubt: string;
 }
@@ -306,7 +308,8 @@ function decideRecorded(subject: Subject, row: Recorded, rules: Rules, evidence:
   const unproved = row.checksum === '' && b?.kind === 'f' && !rules.isStoredWell(subject.path, b.stored);
   const doubt = row.doubt !== '' || rules.compareContents || rules.full || unproved;
   let master = sideState(m, row.master_facts, row, rules.master, doubt);
-  let backup = sideState(b, row.backup_facts, row, rules.backup, doubt);
+  const stored = (b?.stored ?? '') !== '' || (row.stored_name ?? '') !== '';
+  let backup = sideState(b, row.backup_facts, row, rules.backup, doubt, stored);
   if (isFile(m, master) || isFile(b, backup)) {
     const read = settleTouched(subject, row, master, backup, evidence);
     if (read.kind !== 'settled') return read;

@@ -24,13 +24,15 @@ export function sideState(
   row: { path: string; link_target: string },
   side: SideRules,
   doubt: boolean,
+  /** Stored in another form now, or when it was recorded: the size of one says nothing of the other. */
+  stored = false,
 ): SideState {
   if (!entry) return 'absent';
   if (entry.kind === 'l' && entry.target !== row.link_target) return 'changed';
   if (entry.facts === recorded) return doubt && entry.kind === 'f' ? 'touched' : 'same';
   const old = new Entry(recorded, row.path);
   if (entry.kind !== old.kind) return 'changed';
-  if (entry.kind === 'd' || entry.kind === 'l' || entry.stored !== '') return 'touched';
+  if (entry.kind === 'd' || entry.kind === 'l' || stored) return 'touched';
   if (entry.size !== old.size) return 'changed';
   const shift = entry.mtime > old.mtime ? entry.mtime - old.mtime : old.mtime - entry.mtime;
   const granule = BigInt(side.granularity);

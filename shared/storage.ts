@@ -87,6 +87,13 @@ export async function storedForms(pairId: number, ctx: Context): Promise<{ store
   return { stored: found?.stored === 1, sealed: found?.sealed === 1 };
 }
 
+/** Whether the group's key is needed to compare checksums of a pair, also when no file of it is sealed any more. */
+export async function hasKeyedChecksums(pairId: number, ctx: Context): Promise<boolean> {
+  const db = await ctx.dbIfExists();
+  const sql = "SELECT 1 AS one FROM file_sync_history WHERE pair_id = ?1 AND checksum_algorithm GLOB 'hmac-*' LIMIT 1";
+  return (await db?.get(sql, [pairId])) !== undefined;
+}
+
 /** Whether the newest record of a drive as a Backup, with whatever Master, has files that are compressed or sealed. */
 export async function wasStored(backupUuid: string, ctx: Context): Promise<boolean> {
   const db = await ctx.dbIfExists();

@@ -359,6 +359,25 @@ test('the key ring is gone everywhere: nothing is written, and nothing is lost',
   });
 });
 
+test('checksums that were recorded with the key are still compared when nothing is sealed any more', async () => {
+  await withStored(SEALED, async (pair) => {
+    put(pair.master, 'a', 'a file');
+    await pair.sync();
+    await setForm(pair, {});
+    // As a conversion leaves it that ends before it was recorded.
+    rmSync(join(pair.backup, 'a.encrypted'));
+    put(pair.backup, 'a', 'a file');
+    const first = await pair.sync({}, pair.context());
+    assert.equal([first.status, first.conflicts_detected, first.problems], ['completed', 0, []]);
+    const verified = await verifyFiles('Archive', {}, pair.context());
+    assert.equal([verified.status, verified.findings], ['completed', []]);
+    put(pair.master, 'b', 'another');
+    const second = await pair.sync({ options: { checksum: true } }, pair.context());
+    assert.equal([second.status, second.conflicts_detected, second.problems], ['completed', 0, []]);
+    assert.equal((await verifyFiles('Archive', {}, pair.context())).findings, []);
+  });
+});
+
 test("another group's key ring on a drive is refused, by name", async () => {
   await withStored(SEALED, async (pair) => {
     put(pair.master, 'a', '1');
