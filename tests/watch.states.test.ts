@@ -41,7 +41,12 @@ test('more than half deleted is refused, and not tried over and over', () =>
       for (let at = 0; at < 40; at += 1) rmSync(join(pair.master, `a/${at}`));
       await until(() => watcher.report.message.includes('more than half') || watcher.report.message, 10_000);
       await pause(6000);
-      assert.equal([await operations(), versionsOf(pair.backup)], [[], []]);
+      // A look at records that were doubtful may be an operation; a row of refusals must not be one.
+      const done = await operations();
+      assert.ok(
+        done.length <= 1 && done.every(({ status, files_deleted }) => status === 'completed' && files_deleted === 0),
+      );
+      assert.equal(versionsOf(pair.backup), []);
       assert.is(readFileSync(join(pair.backup, 'a/0'), 'utf8'), '0');
     }),
   ));
