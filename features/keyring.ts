@@ -68,7 +68,7 @@ export async function groupKey(group: Group, drives: Drives, ctx: Context, given
   for (const place of places)
     if (place.problem !== null) ctx.emit({ kind: 'warning', message: unusable(group, place, place.problem) });
   const secrets = given === undefined ? await secretFor(group, rings, ctx) : candidates(given);
-  const key = unlocked(group, places, secrets, ctx);
+  const key = await unlocked(group, places, secrets, ctx);
   const keys = known.get(ctx.db) ?? new Map<string, GroupKey>();
   known.set(ctx.db, keys.set(name, copyOf(key)));
   return key;
@@ -297,13 +297,20 @@ function candidates(given: GivenSecret): RingSecret[] {
  * Slots that a copy calls removed are tried last, and count only when that copy turns out to be forged.
  * @throws TandemError `key`, with the same words whatever is wrong.
  */
-function unlocked(group: Group, places: readonly RingPlace[], secrets: readonly RingSecret[], ctx: Context): GroupKey {
+async function unlocked(
+  group: Group,
+  places: readonly RingPlace[],
+  secrets: readonly RingSecret[],
+  ctx: Context,
+): Promise<GroupKey> {
   const rings = agreeing(group, places);
   const live = mergeRings(rings).slots;
   const salts = new Set(live.map(({ salt }) => salt));
   const others = rings.flatMap(({ slots }) => slots).filter(({ salt }) => !salts.has(salt));
   for (const slot of [...live, ...others]) {
-    const key = secrets.map((secret) => unwrapKey(rings[0], slot, secret)).find((one) => one !== null);
+    const tried: (GroupKey | null)[] = [];
+    for (const secret of secrets) tried.push(await unwrapKey(rings[0], slot, secret));
+    const key = tried.find((one) => one !== null);
     if (!key) continue;
     wipe(secrets);
     const intact = intactRings(places, key);

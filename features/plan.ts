@@ -107,6 +107,9 @@ export async function makePlan(
   const filter = new Filter(options.filters, ctx.now());
   const pairId = pair.borrowed ? NO_PAIR : await findPair(pair.masterUuid, pair.backupUuid, ctx);
   const storing = await storingFor(pair, pairId, options, ctx);
+  // Of drives that were never synced there will be work: the key is had while they are listed.
+  const key = pairId === null && storing.sealed ? haveKey(pair, ctx) : undefined;
+  key?.catch(() => {});
   const surveying = survey(pair, target.subpath, filter, keyRules(pair), pairId, storing, ctx);
   if (pairId === null) foresee();
   const found = await surveying;
@@ -124,7 +127,7 @@ export async function makePlan(
     plan.settled = noLonger(waiting, plan.actions, found, (path) => filter.excludesAny(path));
     return plan;
   }
-  if (storing.sealed) await haveKey(pair, ctx);
+  if (storing.sealed) await (key ?? haveKey(pair, ctx));
   foresee();
   const rows = pairId === null ? [] : await rowsOf(pair, pairId, target, ctx);
   await decide(plan, { pair, target, options, filter, found, rows, waiting, believe, storing }, ctx);

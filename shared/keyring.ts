@@ -7,7 +7,7 @@
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { ZodType } from 'zod';
 import { zod } from './config.ts';
-import { ITERATIONS, keyMaterial } from './sealed.ts';
+import { ITERATIONS, keyMaterial, passwordMaterial } from './sealed.ts';
 
 /** The key of a group, and the 16 bytes that name it. */
 export interface GroupKey {
@@ -86,11 +86,11 @@ export function wrapKey(
 }
 
 /** @returns null when this secret does not open this slot, or the slot was altered. */
-export function unwrapKey(
+export async function unwrapKey(
   { group_id, key_id }: Pick<Keyring, 'group_id' | 'key_id'>,
   slot: Slot,
   secret: RingSecret,
-): GroupKey | null {
+): Promise<GroupKey | null> {
   if (slot.kind !== secret.kind) return null;
   const [salt, nonce, wrapped] = [slot.salt, slot.nonce, slot.wrapped].map((text) => Buffer.from(text, 'hex')) as [
     Buffer,
@@ -98,7 +98,9 @@ export function unwrapKey(
     Buffer,
   ];
   const keyId = Buffer.from(key_id, 'hex');
-  const wrapping = wrappingKey(secret, salt, slot.iterations);
+  const material =
+    secret.kind === 'password' ? await passwordMaterial(secret.password, salt, slot.iterations) : undefined;
+  const wrapping = wrappingKey(secret, salt, slot.iterations, material);
   const cipher = createDecipheriv('aes-256-gcm', wrapping, nonce, { authTagLength: 16 });
   wrapping.fill(0);
   cipher.setAAD(slotHeader(group_id, keyId, { ...slot, salt }));
@@ -186,9 +188,10 @@ function keyIdOf(key: Uint8Array): Buffer {
   return Buffer.from(hkdfSync('sha256', key, new Uint8Array(0), 'tandem key id v1', 16));
 }
 
-function wrappingKey(secret: RingSecret, salt: Uint8Array, iterations: number): Buffer {
+/** @param known what a password was stretched to already. */
+function wrappingKey(secret: RingSecret, salt: Uint8Array, iterations: number, known?: Uint8Array): Buffer {
   const plain = secret.kind === 'password' ? secret : ({ kind: 'key_file', bytes: secret.bytes } as const);
-  const material = keyMaterial(plain, salt, iterations);
+  const material = known ?? keyMaterial(plain, salt, iterations);
   const key = Buffer.from(hkdfSync('sha256', material, salt, 'tandem slot v1', 32));
   material.fill(0);
   return key;

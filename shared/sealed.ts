@@ -9,10 +9,12 @@ import {
   createDecipheriv,
   createHmac,
   hkdfSync,
+  pbkdf2,
   pbkdf2Sync,
   randomBytes,
   timingSafeEqual,
 } from 'node:crypto';
+import { promisify } from 'node:util';
 import { TandemError } from './errors.ts';
 
 /** What a key is made of. */
@@ -288,13 +290,27 @@ export function keyMaterial(secret: Secret, salt: Uint8Array, iterations: number
   if (secret.kind === 'group_key') return secret.key;
   if (secret.kind === 'key_file')
     return new Uint8Array(hkdfSync('sha256', secret.bytes, salt, 'tandem key file v1', 32));
-  const password = Buffer.from(secret.password.replace(/\r?\n$/, '').normalize('NFC'));
+  const password = passwordBytes(secret.password);
   const derived = pbkdf2Sync(password, salt, Math.max(1, iterations), 32, 'sha256');
   password.fill(0);
   return derived;
 }
 
+/** The same of a password, in a thread of its own: this one goes on meanwhile. */
+export async function passwordMaterial(text: string, salt: Uint8Array, iterations: number): Promise<Uint8Array> {
+  const password = passwordBytes(text);
+  const derived = await derive(password, salt, Math.max(1, iterations), 32, 'sha256');
+  password.fill(0);
+  return derived;
+}
+
 // --- internal ---
+
+const derive = promisify(pbkdf2);
+
+function passwordBytes(text: string): Buffer {
+  return Buffer.from(text.replace(/\r?\n$/, '').normalize('NFC'));
+}
 
 const KDF = { group_key: 0, password: 1, key_file: 2 } as const;
 

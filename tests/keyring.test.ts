@@ -73,42 +73,48 @@ function ringOf(key: GroupKey, slots: Slot[], removed: string[] = [], modified =
 
 const secretBytes = fc.uint8Array({ minLength: 32, maxLength: 80 });
 
-test('a wrapped key comes out as it went in; another secret, or any bit that changed, and nothing comes out', () => {
+test('a wrapped key comes out as it went in; another secret, or any bit that changed, and nothing comes out', async () => {
   const fields = ['salt', 'nonce', 'wrapped'] as const;
-  fc.assert(
-    fc.property(secretBytes, fc.constantFrom('key_file', 'recovery'), fc.nat(), fc.nat(7), (bytes, kind, at, bit) => {
-      const key = newGroupKey();
-      const secret = { kind, bytes } as RingSecret;
-      const slot = wrapKey(key, GROUP, secret, ABOUT);
-      const ring = ringOf(key, [slot]);
-      const out = unwrapKey(ring, slot, secret);
-      assert.ok(out?.key.equals(key.key) && out.keyId.equals(key.keyId));
-      const field = fields[at % 3] as (typeof fields)[number];
-      const flipped = Buffer.from(slot[field], 'hex');
-      flipped[at % flipped.length] = (flipped[at % flipped.length] ?? 0) ^ (1 << bit);
-      assert.is(unwrapKey(ring, { ...slot, [field]: flipped.toString('hex') }, secret), null);
-      const keyId = Buffer.from(key.keyId);
-      keyId[at % 16] = (keyId[at % 16] ?? 0) ^ (1 << bit);
-      assert.is(unwrapKey({ ...ring, key_id: keyId.toString('hex') }, slot, secret), null);
-      assert.is(unwrapKey({ ...ring, group_id: `${GROUP} ` }, slot, secret), null);
-      const otherKind = kind === 'recovery' ? 'key_file' : 'recovery';
-      assert.is(unwrapKey(ring, { ...slot, kind: otherKind }, { kind: otherKind, bytes } as RingSecret), null);
-      const other = Uint8Array.from(bytes);
-      other[at % other.length] = (other[at % other.length] ?? 0) ^ (1 << bit);
-      assert.is(unwrapKey(ring, slot, { kind, bytes: other } as RingSecret), null);
-    }),
+  await fc.assert(
+    fc.asyncProperty(
+      secretBytes,
+      fc.constantFrom('key_file', 'recovery'),
+      fc.nat(),
+      fc.nat(7),
+      async (bytes, kind, at, bit) => {
+        const key = newGroupKey();
+        const secret = { kind, bytes } as RingSecret;
+        const slot = wrapKey(key, GROUP, secret, ABOUT);
+        const ring = ringOf(key, [slot]);
+        const out = await unwrapKey(ring, slot, secret);
+        assert.ok(out?.key.equals(key.key) && out.keyId.equals(key.keyId));
+        const field = fields[at % 3] as (typeof fields)[number];
+        const flipped = Buffer.from(slot[field], 'hex');
+        flipped[at % flipped.length] = (flipped[at % flipped.length] ?? 0) ^ (1 << bit);
+        assert.is(await unwrapKey(ring, { ...slot, [field]: flipped.toString('hex') }, secret), null);
+        const keyId = Buffer.from(key.keyId);
+        keyId[at % 16] = (keyId[at % 16] ?? 0) ^ (1 << bit);
+        assert.is(await unwrapKey({ ...ring, key_id: keyId.toString('hex') }, slot, secret), null);
+        assert.is(await unwrapKey({ ...ring, group_id: `${GROUP} ` }, slot, secret), null);
+        const otherKind = kind === 'recovery' ? 'key_file' : 'recovery';
+        assert.is(await unwrapKey(ring, { ...slot, kind: otherKind }, { kind: otherKind, bytes } as RingSecret), null);
+        const other = Uint8Array.from(bytes);
+        other[at % other.length] = (other[at % other.length] ?? 0) ^ (1 << bit);
+        assert.is(await unwrapKey(ring, slot, { kind, bytes: other } as RingSecret), null);
+      },
+    ),
   );
 });
 
-test('a password opens composed or not, and with the newline of a file; nothing near it does', () => {
+test('a password opens composed or not, and with the newline of a file; nothing near it does', async () => {
   const key = newGroupKey();
   const slot = wrapKey(key, GROUP, { kind: 'password', password: 'Grüße' }, ABOUT);
   const ring = ringOf(key, [slot]);
-  const opens = (password: string, one = slot): boolean =>
-    unwrapKey(ring, one, { kind: 'password', password }) !== null;
-  for (const right of ['Grüße', 'Gru\u0308ße', 'Grüße\n', 'Gru\u0308ße\r\n']) assert.ok(opens(right), right);
-  for (const wrong of ['grüße', 'Grüße ', 'Grüße\n\n', 'Gruße', '']) assert.not(opens(wrong), wrong);
-  assert.not(opens('Grüße', { ...slot, iterations: 100_001 }));
+  const opens = async (password: string, one = slot): Promise<boolean> =>
+    (await unwrapKey(ring, one, { kind: 'password', password })) !== null;
+  for (const right of ['Grüße', 'Gru\u0308ße', 'Grüße\n', 'Gru\u0308ße\r\n']) assert.ok(await opens(right), right);
+  for (const wrong of ['grüße', 'Grüße ', 'Grüße\n\n', 'Gruße', '']) assert.not(await opens(wrong), wrong);
+  assert.not(await opens('Grüße', { ...slot, iterations: 100_001 }));
 });
 
 test('the key that checksums are keyed with is the published derivation, and another for each group', () => {
