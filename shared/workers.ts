@@ -238,7 +238,9 @@ export class WorkerPool {
   }
 
   private start(): Slot {
-    const argv = import.meta.url.endsWith('.ts') ? [] : ['bundle'];
+    // The tests build the bundle of these very sources once, instead of compiling them in each of thousands of threads.
+    const bundled = !import.meta.url.endsWith('.ts') || process.env['TANDEM_BUNDLED_WORKERS'] === '1';
+    const argv = bundled ? ['bundle'] : [];
     // Descriptors are opened by native calls and closed at the end of each task, so Node need not follow them.
     const worker = new Worker(new URL('../shared/worker.mjs', import.meta.url), {
       argv,

@@ -5,7 +5,7 @@
  *
  * TANDEM_TEST_TIMEOUT: seconds per file (400). TANDEM_TEST_JOBS: files at a time (2, or 3 on four cores and more).
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
@@ -226,6 +226,10 @@ function isMain(): boolean {
 if (isMain()) {
   const words = process.argv.slice(2);
   const verbose = words.includes('-v') || words.includes('--verbose');
+  // Worker threads of these very sources, compiled once: tests start thousands of them.
+  const built = spawnSync(process.execPath, [fileURLToPath(new URL('../tui/build.mjs', import.meta.url))]);
+  if (built.status !== 0) throw new Error(String(built.stderr));
+  process.env['TANDEM_BUNDLED_WORKERS'] = '1';
   const { failed } = await runTests({
     folder: fileURLToPath(new URL('.', import.meta.url)),
     filters: words.filter((word) => !word.startsWith('-')),
