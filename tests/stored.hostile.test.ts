@@ -22,6 +22,7 @@ import { restoreFromBackup } from '../features/restore.ts';
 import { verifyFiles } from '../features/verify.ts';
 import type { SparseOptions } from '../shared/options.ts';
 import { refusal, type TestPair, withPair } from './helpers/pair.ts';
+import './helpers/inline-workers.ts';
 import { contents, fingerprints, GZIP, LZ4, put, SEALED, setForm, store } from './helpers/stored.ts';
 
 const test = suite('stored Backups under attack');

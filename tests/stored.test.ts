@@ -28,6 +28,7 @@ import { undoOperation } from '../features/undo.ts';
 import { verifyFiles } from '../features/verify.ts';
 import type { TandemError } from '../shared/errors.ts';
 import type { SparseOptions } from '../shared/options.ts';
+import './helpers/inline-workers.ts';
 import { type TestPair, withPair } from './helpers/pair.ts';
 
 const test = suite('stored');
