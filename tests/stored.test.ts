@@ -330,11 +330,12 @@ test('a single stored file opens where it lies, with the password alone', async 
     const out = join(pair.box.root, 'notes.txt');
     await openFile(file, out, () => ({ kind: 'group_key', key, keyId }), stranger);
     assert.ok(readFileSync(out).equals(readFileSync(join(pair.master, 'notes.txt'))));
-    for (const wrong of [
-      keyOfFile(file, key_id ?? '', stranger, { kind: 'password', password: 'x' }),
-      keyOfFile(out, key_id ?? '', stranger, secret),
-    ]) {
-      const error = await wrong.catch((caught: unknown) => caught);
+    const attempts = [
+      () => keyOfFile(file, key_id ?? '', stranger, { kind: 'password', password: 'x' }),
+      () => keyOfFile(out, key_id ?? '', stranger, secret),
+    ];
+    for (const attempt of attempts) {
+      const error = await attempt().catch((caught: unknown) => caught);
       assert.is((error as TandemError).code, 'key');
     }
   });
