@@ -3,6 +3,9 @@ import { listOperations, type Operation } from '../../features/history.ts';
 import { Watcher, type WatcherOptions } from '../../features/watch.ts';
 import { archive, type TestPair, usersTree } from './pair.ts';
 
+// Threads that begin at once record what changed a moment ago as doubtful, and a look at that is an operation of its own.
+delete process.env['TANDEM_BUNDLED_WORKERS'];
+
 export interface Watched {
   watcher: Watcher;
   /** Each state it was in, one after the other. */
