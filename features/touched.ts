@@ -179,7 +179,7 @@ export class Follower {
         } else if (stat.kind === 'd') looks.folders.push(path);
         else if (stat.kind === 'f' && this.isBusy(pair, path, factsOf(stat, true), cache))
           again.push({ path, delay: Math.max(this.quiet, LOOK_AGAIN_MS) });
-        else if (row?.master_facts !== factsOf(stat, pair.masterTraits.stable_ids) || row.doubt !== '') {
+        else if (row?.master_facts !== factsOf(stat, pair.masterTraits.stable_ids)) {
           looks.changed.push(path);
           // Its other names are somewhere else.
           if (stat.kind === 'f' && stat.nlink > 1) looks.whole = true;
@@ -218,7 +218,9 @@ export class Follower {
       // A run makes room where it can; any other guard would refuse it, and the history would fill with refusals.
       assertGuards({ ...plan, guards: plan.guards.filter(({ name }) => name !== 'free-space') }, this.ctx);
       const waiting = new Set((await readConflicts(pairId, plan.target.subpath, this.ctx)).map(({ path }) => path));
-      return plan.actions.some(({ kind, path }) => (kind === 'conflict' ? !waiting.has(path) : kind !== 'skip'));
+      return plan.actions.some(({ kind, path }) =>
+        kind === 'conflict' ? !waiting.has(path) : kind !== 'skip' && kind !== 'adopt',
+      );
     } finally {
       await pair.close();
     }
