@@ -3,9 +3,6 @@ import { listOperations, type Operation } from '../../features/history.ts';
 import { Watcher, type WatcherOptions } from '../../features/watch.ts';
 import { archive, type TestPair, usersTree } from './pair.ts';
 
-// Threads that begin at once record what changed a moment ago as doubtful, and a look at that is an operation of its own.
-delete process.env['TANDEM_BUNDLED_WORKERS'];
-
 export interface Watched {
   watcher: Watcher;
   /** Each state it was in, one after the other. */
@@ -32,6 +29,8 @@ export async function watched(
   });
   const all = async (): Promise<Operation[]> => (await listOperations({ limit: 'all' }, pair.ctx)).reverse();
   try {
+    // What was written a moment ago is still being written to a watcher: the first look would leave it to a later one.
+    await pause(SETTLED_MS);
     await watcher.start();
     const before = (await all()).length;
     await work({
@@ -61,6 +60,9 @@ export async function until(
     await pause(50);
   }
 }
+
+/** Longer than the debounce of these tests, and than the clocks of the drives need to tell two changes apart. */
+const SETTLED_MS = 500;
 
 export const pause = (milliseconds: number): Promise<void> => new Promise((done) => setTimeout(done, milliseconds));
 
