@@ -29,6 +29,8 @@ export interface Codec {
   update(bytes: Uint8Array): Uint8Array[];
   /** @throws TandemError `failed` by a decoder whose input is not whole. */
   final(): Uint8Array[];
+  /** `update` and `final` of all there is, where that is cheaper. */
+  whole?(bytes: Uint8Array): Uint8Array[];
 }
 
 /** @throws TandemError `key` when the form is sealed and there is no key. */
@@ -102,6 +104,7 @@ function withHeader(sealer: Sealer): Codec {
   return {
     update: (bytes) => [...header(), ...sealer.update(bytes)],
     final: () => [...header(), ...sealer.final()],
+    whole: (bytes) => [sealer.header, ...sealer.whole(bytes)],
   };
 }
 

@@ -46,6 +46,7 @@ const CHUNK = 262_144;
 const PREFIX_AT = 30;
 const PREFIX_BYTES = 7;
 const LAST_COUNTER = 0xffff_ffff;
+const NOTHING = Buffer.alloc(0);
 
 export interface SealOptions {
   /** From 100,000 to 10,000,000. */
@@ -129,7 +130,8 @@ export class Sealer {
   readonly header: Buffer;
   private readonly keys: ChunkKeys;
   private readonly size: number;
-  private pending: Buffer;
+  private readonly expected: number;
+  private pending: Buffer = NOTHING;
   private filled = 0;
   private counter = 0;
 
@@ -138,7 +140,15 @@ export class Sealer {
     this.keys = sealingKeys(secret, options);
     this.header = this.keys.header;
     this.size = options.chunkSize ?? CHUNK;
-    this.pending = Buffer.allocUnsafe(Math.min(this.size, expected));
+    this.expected = expected;
+  }
+
+  /** `update` and `final` of all there is, without a copy of it where it fits into one chunk. */
+  whole(plain: Uint8Array): Buffer[] {
+    if (plain.length > this.size) return [...this.update(plain), ...this.final()];
+    const out = this.seal(plain, true);
+    this.keys.key.fill(0);
+    return out;
   }
 
   /** A full chunk is sealed only when more follows: the last one is marked. */
@@ -153,7 +163,7 @@ export class Sealer {
         continue;
       }
       const part = plain.subarray(at, at + this.size - this.filled);
-      if (this.filled + part.length > this.pending.length) this.grow();
+      while (this.filled + part.length > this.pending.length) this.grow();
       this.pending.set(part, this.filled);
       this.filled += part.length;
       at += part.length;
@@ -170,7 +180,7 @@ export class Sealer {
   }
 
   private grow(): void {
-    const larger = Buffer.allocUnsafe(this.size);
+    const larger = Buffer.allocUnsafe(this.pending === NOTHING ? Math.min(this.size, this.expected) : this.size);
     larger.set(this.pending.subarray(0, this.filled));
     this.pending.fill(0);
     this.pending = larger;
