@@ -242,7 +242,7 @@ async function packInto(
   };
   try {
     let page = `${JSON.stringify(header)}\n`;
-    for await (const more of pages) {
+    for await (const more of ahead(pages)) {
       hash.update(page);
       await write(page);
       page = more;
@@ -257,6 +257,23 @@ async function packInto(
     }
   } finally {
     for (const file of open.values()) file.close();
+  }
+}
+
+/** The same, and the next one is on its way while one is worked on. */
+async function* ahead<T>(pages: AsyncIterable<T>): AsyncIterable<T> {
+  const iterator = pages[Symbol.asyncIterator]();
+  const fetch = (): Promise<IteratorResult<T>> => {
+    const next = iterator.next();
+    // Whoever stops early never asks how this one ended.
+    next.catch(() => {});
+    return next;
+  };
+  for (let next = fetch(); ; ) {
+    const { done, value } = await next;
+    if (done) return;
+    next = fetch();
+    yield value;
   }
 }
 
