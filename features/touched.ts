@@ -25,8 +25,6 @@ import { haveKey, storingOf } from './storing.ts';
 import type { Target } from './targets.ts';
 import { lookAhead } from './travel.ts';
 
-/** Between the two looks that a deletion needs. */
-export const SECOND_LOOK_MS = 5000;
 /** Of what is being written: when it is looked at again. */
 const LOOK_AGAIN_MS = 1000;
 /** A file that stays open for writing counts as quiet when it has not changed for so long. */
@@ -57,15 +55,17 @@ export class Follower {
   /** Milliseconds for which a file must not have changed. */
   private readonly quiet: number;
   private readonly lockWait: number;
+  private readonly secondLook: number;
   /** When each path was first seen to be absent on the Master. */
   private readonly missing = new Map<string, number>();
   private spare: WorkerPool | undefined;
 
-  /** @param lockWait seconds to wait for another writer. */
-  constructor(target: Target, settings: { quiet: number; lockWait: number }, ctx: Context) {
+  /** @param settings `lockWait`: seconds to wait for another writer; `secondLook`: milliseconds between the two looks that a deletion needs. */
+  constructor(target: Target, settings: { quiet: number; lockWait: number; secondLook: number }, ctx: Context) {
     this.target = target;
     this.quiet = settings.quiet;
     this.lockWait = settings.lockWait;
+    this.secondLook = settings.secondLook;
     this.ctx = ctx;
     const { options } = target.group;
     this.options = { on_master_delete: options.on_master_delete ?? 'trash' };
@@ -295,9 +295,9 @@ export class Follower {
     for (const path of deleted) {
       const since = this.missing.get(path);
       // A clock that was set back makes the first look count anew.
-      if (since !== undefined && now >= since && now - since >= SECOND_LOOK_MS) continue;
+      if (since !== undefined && now >= since && now - since >= this.secondLook) continue;
       if (since === undefined || now < since) this.missing.set(path, now);
-      next = Math.max(next, SECOND_LOOK_MS - (now - (this.missing.get(path) as number)));
+      next = Math.max(next, this.secondLook - (now - (this.missing.get(path) as number)));
       // The folders above it cannot go either.
       for (let at = path; at !== '' && !held.has(at); at = parentOf(at)) held.add(at);
     }

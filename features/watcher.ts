@@ -39,6 +39,8 @@ export interface WatcherOptions {
   scanEvery?: number;
   /** Seconds until all folders have to be watched. */
   patience?: number;
+  /** Seconds between the two looks that a deletion needs. */
+  secondLook?: number;
   onState?(state: WatchState, message: string): void;
   onResult?(result: SyncResult): void;
 }
@@ -49,7 +51,6 @@ const TICK_MS = 2000;
 const LEAP_MS = 10_000;
 /** A drive may come back without any news of it: looked for soon, and then less and less often. */
 const LOOK_FOR_DRIVE_MS = { first: 2000, most: 30_000 } as const;
-const NEW_FOLDER_AGAIN_MS = 1000;
 
 export class Watcher {
   private readonly target: Target;
@@ -86,7 +87,6 @@ export class Watcher {
   private paused = false;
   private asked = 0;
   private stepAt = Date.now();
-  private readonly newFolders = new Set<string>();
   private loop: Promise<void> | undefined;
   private drives: Promise<void> | undefined;
 
@@ -98,7 +98,8 @@ export class Watcher {
     const { realtime } = syncOptions(target.group, {});
     const debounce = (options.debounce ?? realtime.debounce_seconds) * 1000;
     this.queue = new TouchQueue(debounce);
-    this.follower = new Follower(target, { quiet: debounce, lockWait: options.lockWait ?? 10 }, this.ctx);
+    const { lockWait = 10, secondLook = 5 } = options;
+    this.follower = new Follower(target, { quiet: debounce, lockWait, secondLook: secondLook * 1000 }, this.ctx);
     this.fullEvery = realtime.full_scan_every * 1000;
     this.scanEvery = (options.scanEvery ?? 60) * 1000;
     this.retryMs = this.scanEvery;
@@ -189,19 +190,12 @@ export class Watcher {
       if (Date.now() >= this.fullAt) await this.full();
       else {
         batch = this.queue.take(Date.now());
-        if (batch.length > 0) await this.follow(batch);
+        if (batch.length > 0) this.done(await this.follower.follow(batch));
       }
       await this.say(this.seeing());
     } catch (error) {
       if (!this.ctx.signal.aborted) await this.trouble(error, batch);
     }
-  }
-
-  private async follow(batch: readonly string[]): Promise<void> {
-    const fresh = batch.filter((path) => this.newFolders.delete(path));
-    this.done(await this.follower.follow(batch));
-    // What was put into a folder before it was watched told nobody.
-    for (const path of fresh) this.queue.touch(path, Date.now(), NEW_FOLDER_AGAIN_MS);
   }
 
   private async full(): Promise<void> {
@@ -271,14 +265,14 @@ export class Watcher {
     const { subpath, group } = this.target;
     const filter = new Filter(syncOptions(group, {}).filters, this.ctx.now());
     const own = (path: string): string => (path === '' ? subpath : subpath === '' ? path : joinPath(subpath, path));
-    const eyes = await watchTree(
+    const eyes = watchTree(
       this.news.watch_path,
       {
         ignored: (path) => alwaysExcluded(own(path)) || filter.excludes(own(path), true),
         patience: (this.options.patience ?? 60) * 1000,
       },
       {
-        changed: (path, folder) => this.touch(own(path), folder),
+        changed: (path) => this.touch(own(path)),
         blind: (reason) => {
           this.blind ??= reason;
           this.openEyesAt = Date.now() + (reason === 'limit' ? this.fullEvery : this.scanEvery);
@@ -308,7 +302,7 @@ export class Watcher {
     return this.blind !== undefined && this.blind !== 'slow';
   }
 
-  private touch(path: string, folder: boolean): void {
+  private touch(path: string): void {
     try {
       relPath(path);
     } catch {
@@ -316,7 +310,6 @@ export class Watcher {
     }
     const before = this.queue.length;
     this.queue.touch(path, Date.now());
-    if (folder) this.newFolders.add(path);
     if (this.queue.length > before) this.news.last_event = this.ctx.now().toISOString();
     if (before === 0) this.bell.ring();
   }
@@ -331,7 +324,6 @@ export class Watcher {
   private async leave(): Promise<void> {
     await this.closeEyes();
     this.queue.clear();
-    this.newFolders.clear();
     this.follower.forget();
     this.place = '';
     this.openEyesAt = 0;
