@@ -128,12 +128,12 @@ export class Follower {
     } finally {
       await pair.close();
     }
-    const { changed, folders, gone, whole } = looks;
+    const { changed, folders, gone, exchanged, whole } = looks;
     if (whole) return [[this.target.subpath]];
     const open = [...changed, ...folders, ...gone];
     if (open.length === 0) return [];
     // What is gone here and new there may have been renamed: one look has to see both.
-    const renamed = gone.length > 0 && changed.length + folders.length > 0;
+    const renamed = exchanged || (gone.length > 0 && changed.length + folders.length > 0);
     const covering = renamed ? [commonPlace(open)] : coveringPlaces(open, MOST_PLACES);
     const places = covering.map((place) =>
       isInside(place, this.target.subpath) ? relPath(place) : this.target.subpath,
@@ -155,7 +155,7 @@ export class Follower {
   }
 
   private async lookAt(touched: readonly string[], pair: OpenPair, again: Batch['again']): Promise<Looks> {
-    const looks: Looks = { changed: [], folders: [], gone: [], whole: false };
+    const looks: Looks = { changed: [], folders: [], gone: [], exchanged: false, whole: false };
     const options = syncOptions(this.target.group, this.options);
     const filter = new Filter(options.filters, this.ctx.now());
     const pairId = await findPair(pair.masterUuid, pair.backupUuid, this.ctx);
@@ -176,8 +176,10 @@ export class Follower {
         if (stat === null) {
           // A look at its folder tells one that lost a file from one that was emptied.
           if (row || (await readBaseline(pairId, path, this.ctx)).length > 0) looks.gone.push(parentOf(path));
-        } else if (stat.kind === 'd') looks.folders.push(path);
-        else if (stat.kind === 'f' && this.isBusy(pair, path, factsOf(stat, true), cache))
+        } else if (stat.kind === 'd') {
+          looks.folders.push(path);
+          looks.exchanged ||= row !== undefined && factsField(row.master_facts, INODE) !== inodeOf(stat, pair);
+        } else if (stat.kind === 'f' && this.isBusy(pair, path, factsOf(stat, true), cache))
           again.push({ path, delay: Math.max(this.quiet, LOOK_AGAIN_MS) });
         else if (row?.master_facts !== factsOf(stat, pair.masterTraits.stable_ids)) {
           looks.changed.push(path);
@@ -331,8 +333,17 @@ interface Looks {
   folders: string[];
   /** Folders that something recorded is missing from. */
   gone: string[];
+  /** A folder has the name of one that was recorded, which may be somewhere else now. */
+  exchanged: boolean;
   /** Only a look at everything can tell. */
   whole: boolean;
+}
+
+/** Where facts have it; a drive without lasting ones cannot tell. */
+const INODE = 4;
+
+function inodeOf({ ino }: Stat, { masterTraits }: OpenPair): string {
+  return masterTraits.stable_ids ? String(ino) : '';
 }
 
 /** Null: it is not there; undefined: that cannot be told. */

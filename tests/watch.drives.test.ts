@@ -1,4 +1,5 @@
 /** The watcher on real drives: pulled in the middle of a burst, plugged in again. */
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -38,6 +39,29 @@ driveTest(
         assert.ok((await operations()).every(({ files_deleted }) => files_deleted === 0));
         writeFileSync(join(pair.master, 'a/after'), 'heard again');
         await agreed();
+      }),
+    ),
+);
+
+driveTest(
+  test,
+  'a drive that is unmounted under open files and mounted again at once, in mid-burst, is the one that is heard',
+  [MASTER, BACKUP],
+  (drives) =>
+    withRealPair(drives, { master: { 'a/x': '1' } }, (pair) =>
+      watched(pair, {}, async ({ agreed, operations }) => {
+        await agreed();
+        for (const [round, drive] of [...drives, ...drives].entries()) {
+          for (let file = 0; file < 100; file += 1) writeFileSync(join(pair.master, `a/${round}-${file}`), `${file}`);
+          await pause(150 * (round + 1));
+          // No look of the watcher comes in between.
+          spawnSync('umount', ['-l', drive.mount]);
+          assert.is(spawnSync('mount', [drive.device, drive.mount]).status, 0);
+          writeFileSync(join(pair.master, `a/${round}-after`), 'heard by the one that is mounted now');
+          await agreed();
+        }
+        assert.equal(versionsOf(pair.backup), []);
+        assert.ok((await operations()).every(({ files_deleted }) => files_deleted === 0));
       }),
     ),
 );

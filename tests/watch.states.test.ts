@@ -1,6 +1,6 @@
 /** What a watcher does when it cannot or must not follow: conflicts, guards, drives that went, limits, pauses, dead processes. */
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -12,7 +12,7 @@ import {
 } from '../features/watch.ts';
 import { REPOSITORY } from './helpers/cli.ts';
 import { archive, edit, versionsOf, withPair } from './helpers/pair.ts';
-import { pause, until, watched, withFewWatches } from './helpers/watching.ts';
+import { overflow, pause, until, watched, withFewWatches } from './helpers/watching.ts';
 
 const test = suite('watch states');
 
@@ -141,6 +141,19 @@ test('a watcher of a folder leaves the rest alone', () =>
     }
     assert.is(watcher.state, 'stopped');
   }));
+
+test('changes that the system dropped because too many came at once reach the Backup, and their folders are watched', () =>
+  withPair({ master: { 'a/x': '1' } }, (pair) =>
+    watched(pair, {}, async ({ agreed }) => {
+      await agreed();
+      overflow(join(pair.master, 'a'));
+      mkdirSync(join(pair.master, 'a/dropped/deep'), { recursive: true });
+      writeFileSync(join(pair.master, 'a/dropped/deep/x'), '1');
+      await agreed();
+      writeFileSync(join(pair.master, 'a/dropped/deep/y'), '1');
+      await agreed();
+    }),
+  ));
 
 test('past the limit of inotify it scans, and says so', () =>
   withFewWatches(20, () =>

@@ -171,6 +171,41 @@ test('a burst of 2,000 files, a deep rename of them, and a file that changes all
     }),
   ));
 
+test('folders that are renamed above and below each other, or change places, are followed by name and watched on', () =>
+  withPair(
+    {
+      master: Object.fromEntries(
+        ['p/q/r/s/t', 'u/v/w/x', 'u/v/y'].flatMap((folder) =>
+          [0, 1, 2].map((at) => [`${folder}/${at}`, `${folder}${at}`]),
+        ),
+      ),
+    },
+    (pair) =>
+      watched(pair, { secondLook: 1 }, async ({ agreed, operations }) => {
+        await agreed();
+        const move = (from: string, to: string): void => renameSync(join(pair.master, from), join(pair.master, to));
+        move('p/q/r/s', 'p/q/r/s2');
+        move('p/q/r', 'p/q/r2');
+        move('p', 'p2');
+        await agreed();
+        // Two change places.
+        move('u/v', 'aside');
+        move('p2/q', 'u/v');
+        move('aside', 'p2/q');
+        await agreed();
+        for (const path of ['u/v/r2/s2/t/new', 'p2/q/w/x/new', 'p2/q/y/new'])
+          writeFileSync(join(pair.master, path), path);
+        await agreed();
+        const done = await operations();
+        assert.is(
+          done.reduce((sum, { files_copied }) => sum + files_copied, 0),
+          3,
+          'only what is new was copied',
+        );
+        assert.equal(versionsOf(pair.backup), []);
+      }),
+  ));
+
 test('links that lead in circles, or through a file, stop nothing', () =>
   withPair({ master: { 'a/x': '1' } }, async (pair) => {
     symlinkSync('..', join(pair.master, 'a/up'));
