@@ -25,8 +25,6 @@ import { haveKey, storingOf } from './storing.ts';
 import type { Target } from './targets.ts';
 import { lookAhead } from './travel.ts';
 
-/** Between the two looks that a deletion needs. */
-export const SECOND_LOOK_MS = 5000;
 /** Of what is being written: when it is looked at again. */
 const LOOK_AGAIN_MS = 1000;
 /** A file that stays open for writing counts as quiet when it has not changed for so long. */
@@ -57,15 +55,17 @@ export class Follower {
   /** Milliseconds for which a file must not have changed. */
   private readonly quiet: number;
   private readonly lockWait: number;
+  private readonly secondLook: number;
   /** When each path was first seen to be absent on the Master. */
   private readonly missing = new Map<string, number>();
   private spare: WorkerPool | undefined;
 
-  /** @param lockWait seconds to wait for another writer. */
-  constructor(target: Target, settings: { quiet: number; lockWait: number }, ctx: Context) {
+  /** @param settings `lockWait`: seconds to wait for another writer; `secondLook`: milliseconds between the two looks that a deletion needs. */
+  constructor(target: Target, settings: { quiet: number; lockWait: number; secondLook: number }, ctx: Context) {
     this.target = target;
     this.quiet = settings.quiet;
     this.lockWait = settings.lockWait;
+    this.secondLook = settings.secondLook;
     this.ctx = ctx;
     const { options } = target.group;
     this.options = { on_master_delete: options.on_master_delete ?? 'trash' };
@@ -128,12 +128,12 @@ export class Follower {
     } finally {
       await pair.close();
     }
-    const { changed, folders, gone, whole } = looks;
+    const { changed, folders, gone, exchanged, whole } = looks;
     if (whole) return [[this.target.subpath]];
     const open = [...changed, ...folders, ...gone];
     if (open.length === 0) return [];
     // What is gone here and new there may have been renamed: one look has to see both.
-    const renamed = gone.length > 0 && changed.length + folders.length > 0;
+    const renamed = exchanged || (gone.length > 0 && changed.length + folders.length > 0);
     const covering = renamed ? [commonPlace(open)] : coveringPlaces(open, MOST_PLACES);
     const places = covering.map((place) =>
       isInside(place, this.target.subpath) ? relPath(place) : this.target.subpath,
@@ -155,7 +155,7 @@ export class Follower {
   }
 
   private async lookAt(touched: readonly string[], pair: OpenPair, again: Batch['again']): Promise<Looks> {
-    const looks: Looks = { changed: [], folders: [], gone: [], whole: false };
+    const looks: Looks = { changed: [], folders: [], gone: [], exchanged: false, whole: false };
     const options = syncOptions(this.target.group, this.options);
     const filter = new Filter(options.filters, this.ctx.now());
     const pairId = await findPair(pair.masterUuid, pair.backupUuid, this.ctx);
@@ -176,8 +176,10 @@ export class Follower {
         if (stat === null) {
           // A look at its folder tells one that lost a file from one that was emptied.
           if (row || (await readBaseline(pairId, path, this.ctx)).length > 0) looks.gone.push(parentOf(path));
-        } else if (stat.kind === 'd') looks.folders.push(path);
-        else if (stat.kind === 'f' && this.isBusy(pair, path, factsOf(stat, true), cache))
+        } else if (stat.kind === 'd') {
+          looks.folders.push(path);
+          looks.exchanged ||= row !== undefined && factsField(row.master_facts, INODE) !== inodeOf(stat, pair);
+        } else if (stat.kind === 'f' && this.isBusy(pair, path, factsOf(stat, true), cache))
           again.push({ path, delay: Math.max(this.quiet, LOOK_AGAIN_MS) });
         else if (row?.master_facts !== factsOf(stat, pair.masterTraits.stable_ids)) {
           looks.changed.push(path);
@@ -295,9 +297,9 @@ export class Follower {
     for (const path of deleted) {
       const since = this.missing.get(path);
       // A clock that was set back makes the first look count anew.
-      if (since !== undefined && now >= since && now - since >= SECOND_LOOK_MS) continue;
+      if (since !== undefined && now >= since && now - since >= this.secondLook) continue;
       if (since === undefined || now < since) this.missing.set(path, now);
-      next = Math.max(next, SECOND_LOOK_MS - (now - (this.missing.get(path) as number)));
+      next = Math.max(next, this.secondLook - (now - (this.missing.get(path) as number)));
       // The folders above it cannot go either.
       for (let at = path; at !== '' && !held.has(at); at = parentOf(at)) held.add(at);
     }
@@ -331,8 +333,17 @@ interface Looks {
   folders: string[];
   /** Folders that something recorded is missing from. */
   gone: string[];
+  /** A folder has the name of one that was recorded, which may be somewhere else now. */
+  exchanged: boolean;
   /** Only a look at everything can tell. */
   whole: boolean;
+}
+
+/** Where facts have it; a drive without lasting ones cannot tell. */
+const INODE = 4;
+
+function inodeOf({ ino }: Stat, { masterTraits }: OpenPair): string {
+  return masterTraits.stable_ids ? String(ino) : '';
 }
 
 /** Null: it is not there; undefined: that cannot be told. */

@@ -12,9 +12,10 @@ import { log } from '../shared/log.ts';
 import { type Bell, createBell } from '../shared/mount-events.ts';
 import { joinPath, relPath } from '../shared/paths.ts';
 import { alwaysExcluded } from '../shared/scan.ts';
-import { type TreeEvents, watchTree } from '../shared/tree-events.ts';
+import type { TreeEvents } from '../shared/tree-events.ts';
 import { TouchQueue } from '../shared/watch-queue.ts';
 import { noteWatcher, readWatchers, releaseWatcher, type WatchNews } from '../shared/watch-rows.ts';
+import { watchTree } from '../shared/watch-tree.ts';
 import { type DriveEvent, watchDrives } from './detect.ts';
 import type { SyncResult } from './run.ts';
 import { openPair, syncOptions } from './session.ts';
@@ -44,6 +45,8 @@ export interface WatcherOptions {
   patience?: number;
   /** Somebody who follows the drives already; without it the watcher does so itself. Returns what ends it. */
   follow?: ((heard: (event: DriveEvent) => void) => () => void) | undefined;
+  /** Seconds between the two looks that a deletion needs. */
+  secondLook?: number;
   onState?(state: WatchState, message: string): void;
   onResult?(result: SyncResult): void;
   /** A look failed, for no passing reason. */
@@ -56,7 +59,6 @@ const TICK_MS = 2000;
 const LEAP_MS = 10_000;
 /** A drive may come back without any news of it: looked for soon, and then less and less often. */
 const LOOK_FOR_DRIVE_MS = { first: 2000, most: 30_000 } as const;
-const NEW_FOLDER_AGAIN_MS = 1000;
 
 export class Watcher {
   private readonly target: Target;
@@ -93,7 +95,6 @@ export class Watcher {
   private paused = false;
   private asked = 0;
   private stepAt = Date.now();
-  private readonly newFolders = new Set<string>();
   private loop: Promise<void> | undefined;
   private drives: Promise<void> | undefined;
   private unfollow: (() => void) | undefined;
@@ -106,7 +107,8 @@ export class Watcher {
     const { realtime } = syncOptions(target.group, {});
     const debounce = (options.debounce ?? realtime.debounce_seconds) * 1000;
     this.queue = new TouchQueue(debounce);
-    this.follower = new Follower(target, { quiet: debounce, lockWait: options.lockWait ?? 10 }, this.ctx);
+    const { lockWait = 10, secondLook = 5 } = options;
+    this.follower = new Follower(target, { quiet: debounce, lockWait, secondLook: secondLook * 1000 }, this.ctx);
     this.fullEvery = realtime.full_scan_every * 1000;
     this.scanEvery = (options.scanEvery ?? 60) * 1000;
     this.retryMs = this.scanEvery;
@@ -207,19 +209,12 @@ export class Watcher {
       if (Date.now() >= this.fullAt) await this.full();
       else {
         batch = this.queue.take(Date.now());
-        if (batch.length > 0) await this.follow(batch);
+        if (batch.length > 0) this.done(await this.follower.follow(batch));
       }
       await this.say(this.seeing());
     } catch (error) {
       if (!this.ctx.signal.aborted) await this.trouble(error, batch);
     }
-  }
-
-  private async follow(batch: readonly string[]): Promise<void> {
-    const fresh = batch.filter((path) => this.newFolders.delete(path));
-    this.done(await this.follower.follow(batch));
-    // What was put into a folder before it was watched told nobody.
-    for (const path of fresh) this.queue.touch(path, Date.now(), NEW_FOLDER_AGAIN_MS);
   }
 
   private async full(): Promise<void> {
@@ -290,14 +285,14 @@ export class Watcher {
     const { subpath, group } = this.target;
     const filter = new Filter(syncOptions(group, {}).filters, this.ctx.now());
     const own = (path: string): string => (path === '' ? subpath : subpath === '' ? path : joinPath(subpath, path));
-    const eyes = await watchTree(
+    const eyes = watchTree(
       this.news.watch_path,
       {
         ignored: (path) => alwaysExcluded(own(path)) || filter.excludes(own(path), true),
         patience: (this.options.patience ?? 60) * 1000,
       },
       {
-        changed: (path, folder) => this.touch(own(path), folder),
+        changed: (path) => this.touch(own(path)),
         blind: (reason) => {
           this.blind ??= reason;
           this.openEyesAt = Date.now() + (reason === 'limit' ? this.fullEvery : this.scanEvery);
@@ -315,6 +310,7 @@ export class Watcher {
           this.bell.ring();
         },
       },
+      this.ctx.platform,
     );
     this.eyes = eyes;
     await eyes.ready;
@@ -327,7 +323,7 @@ export class Watcher {
     return this.blind !== undefined && this.blind !== 'slow';
   }
 
-  private touch(path: string, folder: boolean): void {
+  private touch(path: string): void {
     try {
       relPath(path);
     } catch {
@@ -335,7 +331,6 @@ export class Watcher {
     }
     const before = this.queue.length;
     this.queue.touch(path, Date.now());
-    if (folder) this.newFolders.add(path);
     if (this.queue.length > before) this.news.last_event = this.ctx.now().toISOString();
     if (before === 0) this.bell.ring();
   }
@@ -350,7 +345,6 @@ export class Watcher {
   private async leave(): Promise<void> {
     await this.closeEyes();
     this.queue.clear();
-    this.newFolders.clear();
     this.follower.forget();
     this.place = '';
     this.openEyesAt = 0;

@@ -1,6 +1,6 @@
-/** What a watcher does when it must not follow: conflicts, guards, drives that went, pauses, processes that died. */
+/** What a watcher does when it cannot or must not follow: conflicts, guards, drives that went, limits, pauses, dead processes. */
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -12,7 +12,7 @@ import {
 } from '../features/watch.ts';
 import { REPOSITORY } from './helpers/cli.ts';
 import { archive, edit, versionsOf, withPair } from './helpers/pair.ts';
-import { pause, until, watched } from './helpers/watching.ts';
+import { overflow, pause, until, watched, withFewWatches } from './helpers/watching.ts';
 
 const test = suite('watch states');
 
@@ -21,7 +21,7 @@ test('a change on the Backup becomes a conflict of the next look, not an endless
     watched(pair, {}, async ({ agreed, operations }) => {
       await agreed();
       edit(pair.backup, { 'a/x': 'changed here' });
-      await pause(1000);
+      await pause(600);
       assert.is((await operations()).length, 0, 'the Backup is not watched');
       writeFileSync(join(pair.master, 'a/x'), 'and there');
       await until(async () => (await operations()).length === 1, 10_000);
@@ -40,11 +40,11 @@ test('more than half deleted is refused, and not tried over and over', () =>
     async (pair) => {
       // So that no record is doubtful: to look at one again is an operation.
       await pause(100);
-      await watched(pair, { scanEvery: 1 }, async ({ watcher, agreed, operations }) => {
+      await watched(pair, { scanEvery: 1, secondLook: 1 }, async ({ watcher, agreed, operations }) => {
         await agreed();
         for (let at = 0; at < 40; at += 1) rmSync(join(pair.master, `a/${at}`));
         await until(() => watcher.report.message.includes('more than half') || watcher.report.message, 10_000);
-        await pause(6000);
+        await pause(2500);
         assert.equal([await operations(), versionsOf(pair.backup)], [[], []]);
         assert.is(readFileSync(join(pair.backup, 'a/0'), 'utf8'), '0');
       });
@@ -141,5 +141,31 @@ test('a watcher of a folder leaves the rest alone', () =>
     }
     assert.is(watcher.state, 'stopped');
   }));
+
+test('changes that the system dropped because too many came at once reach the Backup, and their folders are watched', () =>
+  withPair({ master: { 'a/x': '1' } }, (pair) =>
+    watched(pair, {}, async ({ agreed }) => {
+      await agreed();
+      overflow(join(pair.master, 'a'));
+      mkdirSync(join(pair.master, 'a/dropped/deep'), { recursive: true });
+      writeFileSync(join(pair.master, 'a/dropped/deep/x'), '1');
+      await agreed();
+      writeFileSync(join(pair.master, 'a/dropped/deep/y'), '1');
+      await agreed();
+    }),
+  ));
+
+test('past the limit of inotify it scans, and says so', () =>
+  withFewWatches(20, () =>
+    withPair({ master: Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`f${at}/x`, '1'])) }, (pair) =>
+      watched(pair, { scanEvery: 1 }, async ({ watcher, agreed }) => {
+        await agreed();
+        assert.is(watcher.state, 'degraded: scanning every 1 s (inotify limit)');
+        writeFileSync(join(pair.master, 'f39/new'), '2');
+        await agreed();
+        assert.is(watcher.state, 'degraded: scanning every 1 s (inotify limit)');
+      }),
+    ),
+  ));
 
 test.run();

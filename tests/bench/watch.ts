@@ -1,55 +1,297 @@
 /**
- * `npx tsx tests/bench/watch.ts [files per folder] [folders]`: how soon a watcher of a large tree is ready, how long a change
- * takes to the Backup beyond the debounce, and what the process weighs. Drives are virtual, on tmpfs where there is one.
+ * `npm run bench watch`, or `npx tsx tests/bench/watch.ts [PART…]`: a whole process, `tandem watch run`, as users have it.
+ *
+ * - `large`: 50,000 files in 5,000 folders: until it is active, a change to the Backup, processor time at rest, memory
+ * - `burst`: 20,000 files that come at once, against a plain sync of them
+ * - `slow`: a file of 1 GiB that takes its time
+ * - `changes`: 10,000 changes: what the process has grown by
+ * - `plugs`: a real drive pulled and plugged in 100 times (as root)
+ *
+ * Medians of BENCH_ROUNDS (3). Trees lie on tmpfs where there is one, drives are virtual but for those of `plugs`.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { Watcher } from '../../features/watch.ts';
-import { watchTree } from '../../shared/tree-events.ts';
-import { archive, withPair } from '../helpers/pair.ts';
+import { createInterface } from 'node:readline';
+import * as assert from 'uvu/assert';
+import { REPOSITORY } from '../helpers/cli.ts';
+import { drivesAvailable, withDrives } from '../helpers/drives.ts';
+import { type TestPair, withPair, withRealPair } from '../helpers/pair.ts';
+import { contents } from '../helpers/stored.ts';
+import { pause, until } from '../helpers/watching.ts';
 
 if (existsSync('/dev/shm')) process.env['TMPDIR'] = '/dev/shm';
-const [files = 10, folders = 5000] = process.argv.slice(2).map(Number);
-const CHANGES = 20;
-const DEBOUNCE = 0.5;
+const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 3);
+const DEBOUNCE_MS = 500;
+const MINUTE = 60_000;
+const TANDEM = join(REPOSITORY, 'tui', 'tandem.mjs');
 
-await withPair({}, async (pair) => {
-  for (let folder = 0; folder < folders; folder += 1) {
-    const path = join(pair.master, `${folder % 50}/${folder}`);
-    mkdirSync(path, { recursive: true });
-    for (let file = 0; file < files; file += 1) writeFileSync(join(path, `${file}.raw`), `${file}`);
-  }
-  await pair.sync();
+interface Running {
+  pid: number;
+  /** Milliseconds from its start until it was active. */
+  ready: number;
+  state(): string;
+  /** Results of runs, as they are printed. */
+  runs: { files_copied: number; bytes_copied: number }[];
+}
+
+async function running(pair: TestPair, debounce: number, work: (one: Running) => Promise<void>): Promise<void> {
   const began = performance.now();
-  const nothing = (): void => {};
-  const tree = await watchTree(
-    pair.master,
-    { ignored: (path) => path.startsWith('.tandem'), patience: 600_000 },
-    { changed: nothing, blind: console.error, sighted: nothing, flooded: nothing },
+  const child: ChildProcess = spawn(
+    process.execPath,
+    [TANDEM, 'watch', 'run', 'Archive', '--json', '--debounce', String(debounce / 1000)],
+    { env: environment(pair), stdio: ['ignore', 'pipe', 'inherit'] },
   );
-  await tree.ready;
-  console.log(`ready: ${Math.round(performance.now() - began)} ms for ${files * folders} files in ${folders} folders`);
-  await tree.close();
-  const watcher = new Watcher(archive(pair.ctx), pair.ctx, { debounce: DEBOUNCE });
-  await watcher.start();
-  const took: number[] = [];
-  for (let change = 0; change < CHANGES; change += 1) {
-    const path = `${change % 50}/${change % 50}/changed${change}.raw`;
-    const start = performance.now();
-    writeFileSync(join(pair.master, path), `${change}`);
-    while (!existsSync(join(pair.backup, path))) await new Promise((done) => setTimeout(done, 5));
-    took.push(performance.now() - start - DEBOUNCE * 1000);
-    await new Promise((done) => setTimeout(done, 1000));
+  const ended = new Promise((done) => child.once('exit', done));
+  let state = '';
+  const runs: Running['runs'] = [];
+  if (child.stdout)
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const said = JSON.parse(line);
+      if (said.operation_id === undefined) state = said.status;
+      else runs.push(said);
+    });
+  try {
+    await until(() => state === 'active' || state, 2 * MINUTE);
+    await work({ pid: child.pid as number, ready: performance.now() - began, state: () => state, runs });
+  } finally {
+    child.kill('SIGINT');
+    await ended;
   }
-  console.log(`each: ${took.map(Math.round).join(', ')} ms`);
-  took.sort((a, b) => a - b);
-  const at = (share: number): number => Math.round(took[Math.floor(took.length * share)] ?? 0);
-  console.log(`change to Backup beyond the debounce: median ${at(0.5)} ms, p95 ${at(0.95)} ms`);
-  const before = process.cpuUsage();
-  await new Promise((done) => setTimeout(done, 20_000));
-  const { user, system } = process.cpuUsage(before);
-  console.log(`idle: ${((user + system) / 200_000).toFixed(2)} % of a core`);
-  const memory = /^VmRSS:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
-  console.log(`memory: ${Math.round(Number(memory) / 1024)} MB resident, the bench and its file system included`);
-  await watcher.close();
+}
+
+const environment = ({ box }: TestPair): NodeJS.ProcessEnv => ({
+  ...process.env,
+  TANDEM_CONFIG: box.config,
+  TANDEM_DATA: box.data,
 });
+
+/** Milliseconds of a run by hand. */
+function plainSync(pair: TestPair): number {
+  const began = performance.now();
+  const { status, stderr } = spawnSync(process.execPath, [TANDEM, 'sync', 'run', 'Archive', '--progress', 'none'], {
+    env: environment(pair),
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(stderr);
+  return performance.now() - began;
+}
+
+/** Its MB, now and at most; what its helpers take, in MB; its open descriptors. */
+function weigh(pid: number): { now: number; peak: number; helpers: number; descriptors: number } {
+  const field = (of: number, name: string): number =>
+    Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(textOf(`/proc/${of}/status`))?.[1] ?? 0) / 1024;
+  return {
+    now: field(pid, 'VmRSS'),
+    peak: field(pid, 'VmHWM'),
+    helpers: childrenOf(pid).reduce((sum, child) => sum + field(child, 'VmRSS'), 0),
+    descriptors: readdirSync(`/proc/${pid}/fd`).length,
+  };
+}
+
+/** Milliseconds of processor time of the process and its helpers. */
+function processorTime(pid: number): number {
+  return [pid, ...childrenOf(pid)].reduce((sum, one) => {
+    // Its own, and that of children that have ended.
+    const ticks = textOf(`/proc/${one}/stat`)
+      .replace(/^.*\) /, '')
+      .split(' ')
+      .slice(11, 15);
+    return ticks.reduce((total, tick) => total + Number(tick) * 10, sum);
+  }, 0);
+}
+
+/** Empty when the process has just ended. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+}
+
+function build(root: string, folders: number, files: number, size: number): void {
+  const then = Date.now() / 1000 - 3600;
+  for (let folder = 0; folder < folders; folder += 1) {
+    const path = join(root, `${folder % 50}/${folder}`);
+    mkdirSync(path, { recursive: true });
+    for (let file = 0; file < files; file += 1) {
+      writeFileSync(join(path, `${file}.raw`), Buffer.alloc(size, folder));
+      utimesSync(join(path, `${file}.raw`), then, then);
+    }
+  }
+}
+
+const sorted = (values: readonly number[]): number[] => values.toSorted((a, b) => a - b);
+const median = (values: readonly number[]): number => sorted(values)[Math.floor(values.length / 2)] ?? 0;
+const say = (text: string): void => console.log(`  ${text}`);
+const range = (values: readonly number[]): string => `(${values.map((value) => Math.round(value)).join(', ')})`;
+
+async function large(): Promise<void> {
+  await withPair({}, async (pair) => {
+    build(pair.master, 5000, 10, 1);
+    plainSync(pair);
+    const [ready, latency, rest, now, peak, helpers]: number[][] = [[], [], [], [], [], []];
+    for (let round = 0; round < ROUNDS; round += 1)
+      await running(pair, DEBOUNCE_MS, async (one) => {
+        ready?.push(one.ready);
+        for (let change = 0; change < 20; change += 1) {
+          const path = `${change}/${change}/changed${round}-${change}.raw`;
+          const start = performance.now();
+          writeFileSync(join(pair.master, path), `${change}`);
+          while (!existsSync(join(pair.backup, path))) await pause(2);
+          latency?.push(performance.now() - start - DEBOUNCE_MS);
+          await pause(1000);
+        }
+        await pause(20_000);
+        const before = processorTime(one.pid);
+        await pause(30_000);
+        rest?.push((processorTime(one.pid) - before) / 300);
+        const weight = weigh(one.pid);
+        now?.push(weight.now);
+        peak?.push(weight.peak);
+        helpers?.push(weight.helpers);
+      });
+    console.log('\n50,000 files in 5,000 folders');
+    say(`active after ${Math.round(median(ready ?? []))} ms ${range(ready ?? [])}  (promised: under 3000)`);
+    const at = sorted(latency ?? []);
+    const p95 = Math.round(at[Math.floor(at.length * 0.95)] ?? 0);
+    say(`a change beyond the debounce: median ${Math.round(median(at))} ms, p95 ${p95} ms  (promised: at most 200)`);
+    say(
+      `at rest: ${median(rest ?? []).toFixed(2)} % of a core (${(rest ?? []).map((one) => one.toFixed(2)).join(', ')})  (promised: under 0.5)`,
+    );
+    say(`memory: ${Math.round(median(now ?? []))} MB ${range(now ?? [])}  (promised: under 150)`);
+    say(
+      `  at most ${Math.round(Math.max(...(peak ?? [])))} MB; findmnt beside it ${median(helpers ?? []).toFixed(0)} MB`,
+    );
+  });
+}
+
+/** From the last file that was written until all are on the Backup and their run has ended. */
+async function burst(): Promise<void> {
+  const [times, plain]: number[][] = [[], []];
+  for (let round = 0; round < ROUNDS; round += 1) {
+    await withPair({}, async (pair) => {
+      build(join(pair.master, 'burst'), 200, 100, 8192);
+      plain?.push(plainSync(pair));
+    });
+    await withPair({ master: { 'a/x': '1' } }, async (pair) => {
+      const source = join(pair.box.root, 'source');
+      build(source, 200, 100, 8192);
+      await running(pair, DEBOUNCE_MS, async (one) => {
+        spawnSync('cp', ['-r', source, join(pair.master, 'burst')]);
+        const began = performance.now();
+        const copied = (): number => one.runs.reduce((sum, run) => sum + run.files_copied, 0);
+        await until(() => copied() >= 20_001 || `${copied()} copied`, 5 * MINUTE);
+        times?.push(performance.now() - began);
+      });
+      assert.equal(contents(join(pair.backup, 'burst')), contents(join(pair.master, 'burst')));
+    });
+  }
+  const [mine, other] = [median(times ?? []), median(plain ?? [])];
+  console.log('\n20,000 files of 8 KiB at once');
+  say(`on the Backup ${Math.round(mine)} ms after the last was written ${range(times ?? [])}`);
+  say(`plain sync of the same ${Math.round(other)} ms ${range(plain ?? [])}`);
+  say(`ratio ${(mine / other).toFixed(2)}  (promised: at most 2)`);
+}
+
+async function slow(): Promise<void> {
+  await withPair({ master: { 'a/x': '1' } }, async (pair) => {
+    plainSync(pair);
+    await running(pair, DEBOUNCE_MS, async (one) => {
+      const part = Buffer.alloc(64 * 1024 * 1024, 7);
+      const file = openSync(join(pair.master, 'a/clip.mov'), 'w');
+      for (let at = 0; at < 16; at += 1) {
+        writeSync(file, part);
+        await pause(700);
+      }
+      closeSync(file);
+      const before = one.runs.length;
+      await until(() => one.runs.some(({ bytes_copied }) => bytes_copied >= 2 ** 30) || 'not copied', 2 * MINUTE);
+      await pause(3000);
+      const same = spawnSync('cmp', [join(pair.master, 'a/clip.mov'), join(pair.backup, 'a/clip.mov')]).status === 0;
+      console.log('\n1 GiB written in 11 s');
+      say(`runs before it was closed ${before}, after that ${one.runs.length - before}, the same: ${same}`);
+      say(`memory at most ${Math.round(weigh(one.pid).peak)} MB`);
+      if (before > 0 || one.runs.length - before !== 1 || !same) throw new Error('not synced once and whole');
+    });
+  });
+}
+
+async function changes(): Promise<void> {
+  await withPair({}, async (pair) => {
+    build(pair.master, 50, 10, 100);
+    plainSync(pair);
+    await running(pair, 100, async (one) => {
+      const weights: ReturnType<typeof weigh>[] = [];
+      const file = (at: number): string => join(`${at % 50}/${at % 50}`, `change${at % 100}`);
+      for (let batch = 0; batch < 200; batch += 1) {
+        for (let at = 0; at < 50; at += 1) writeFileSync(join(pair.master, file(at)), `${batch} ${at}`);
+        const arrived = (at: number): boolean => {
+          const path = join(pair.backup, file(at));
+          return existsSync(path) && readFileSync(path, 'utf8') === `${batch} ${at}`;
+        };
+        await until(() => Array.from({ length: 50 }, (_, at) => at).every(arrived) || `batch ${batch}`, MINUTE);
+        weights.push(weigh(one.pid));
+      }
+      console.log('\n10,000 changes in 200 batches');
+      grown(weights);
+    });
+  });
+}
+
+/** Compares the second tenth with the last one. */
+function grown(weights: readonly ReturnType<typeof weigh>[]): void {
+  const tenth = Math.floor(weights.length / 10);
+  const [early, late] = [weights.slice(tenth, 2 * tenth), weights.slice(-tenth)];
+  const of = (part: typeof early, name: 'now' | 'descriptors'): number => median(part.map((one) => one[name]));
+  say(`memory ${Math.round(of(early, 'now'))} MB in the second tenth, ${Math.round(of(late, 'now'))} MB in the last`);
+  say(`descriptors ${of(early, 'descriptors')} and ${of(late, 'descriptors')}  (promised: no growth)`);
+}
+
+async function plugs(): Promise<void> {
+  if (!drivesAvailable('ext4')) return say('plugs: drives cannot be made here');
+  const specs = ['W_MASTER', 'W_BACKUP'].map((label) => ({ label, fs: 'ext4' as const }));
+  await withDrives(specs, (drives) =>
+    withRealPair(drives, { master: { 'a/x': '1' } }, (pair) =>
+      running(pair, 100, async (one) => {
+        const weights: ReturnType<typeof weigh>[] = [];
+        for (let cycle = 0; cycle < 100; cycle += 1) {
+          const drive = drives[cycle % 2];
+          drive?.unplug();
+          await until(() => one.state() === 'waiting for drive' || one.state(), MINUTE);
+          drive?.replug();
+          await until(() => one.state() === 'active' || one.state(), MINUTE);
+          const path = join('a', `cycle${cycle}`);
+          writeFileSync(join(pair.master, path), `${cycle}`);
+          await until(() => existsSync(join(pair.backup, path)) || `cycle ${cycle}`, MINUTE);
+          weights.push(weigh(one.pid));
+        }
+        console.log('\n100 times pulled and plugged in, by turns');
+        grown(weights);
+        const trash = join(pair.backup, '.tandem', 'trash');
+        if (existsSync(trash) && readdirSync(trash).length > 0) throw new Error('something was deleted or replaced');
+      }),
+    ),
+  );
+}
+
+const parts: Record<string, () => Promise<void>> = { large, burst, slow, changes, plugs };
+const wanted = process.argv.slice(2);
+const built = spawnSync(process.execPath, [join(REPOSITORY, 'tui', 'build.mjs')], { encoding: 'utf8' });
+if (built.status !== 0) throw new Error(built.stderr);
+for (const [name, part] of Object.entries(parts)) if (wanted.length === 0 || wanted.includes(name)) await part();

@@ -1,4 +1,7 @@
 /** A watcher on a test's pair, and waits for what it brings about. */
+import fs, { readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+import { join } from 'node:path';
 import { listOperations, type Operation } from '../../features/history.ts';
 import { Watcher, type WatcherOptions } from '../../features/watch.ts';
 import { archive, type TestPair, usersTree } from './pair.ts';
@@ -59,6 +62,33 @@ export async function until(
     if (Date.now() > end) throw new Error(`It did not come about within ${limit} ms: ${answer}`);
     await pause(50);
   }
+}
+
+/** As if the system allowed no more than so many watches; only in this process. */
+export async function withFewWatches(most: number, work: () => Promise<void>): Promise<void> {
+  const { watch } = fs;
+  let left = most;
+  fs.watch = ((...args: Parameters<typeof watch>) => {
+    left -= 1;
+    if (left < 0) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
+    return watch(...args);
+  }) as typeof watch;
+  syncBuiltinESMExports();
+  try {
+    await work();
+  } finally {
+    fs.watch = watch;
+    syncBuiltinESMExports();
+  }
+}
+
+/** More changes in this folder than the queue of the kernel holds, as long as nobody empties it. */
+export function overflow(folder: string): void {
+  const most = Number(readFileSync('/proc/sys/fs/inotify/max_queued_events', 'utf8'));
+  const files = [join(folder, 'one'), join(folder, 'other')] as const;
+  for (const file of files) writeFileSync(file, '');
+  // The same file twice in a row would be one event.
+  for (let event = 0; event < most * 1.2; event += 1) utimesSync(files[event % 2] as string, event, event);
 }
 
 /** Longer than the debounce of these tests, and than the clocks of the drives need to tell two changes apart. */
