@@ -71,6 +71,7 @@ class Application implements App {
   private frame = 0;
   private owed: NodeJS.Timeout | undefined;
   private drawn = 0;
+  private shown = '';
   private pending = 0;
   private clock: NodeJS.Timeout | undefined;
   private closed = false;
@@ -228,16 +229,22 @@ class Application implements App {
     this.state = state;
     this.terminal.draw(canvas);
     this.drawn = performance.now();
+    this.shown = this.quietState();
   }
 
-  /** Spinner, ages and toasts move on: four times a second while something runs, else when there is something to move. */
+  /** What changes by itself while nothing runs. */
+  private quietState(): string {
+    return `${Math.floor(this.options.now().getTime() / 60_000)} ${this.source.trouble(performance.now()) ?? ''}`;
+  }
+
+  /** Spinner and toasts move on four times a second; else only the clock, each minute, and news of the reader's health. */
   private tick(): void {
     const running = (this.source.answer(want('running')).value as unknown[] | undefined)?.length ?? 0;
     const moving = running > 0 || this.state.toasts.some(({ until }) => until !== null);
     this.clock = setTimeout(
       () => {
         if (running > 0 && this.options.spin) this.frame += 1;
-        this.drawSoon();
+        if (moving || this.quietState() !== this.shown) this.drawSoon();
         this.tick();
       },
       moving ? TURN : 1000,

@@ -7,6 +7,7 @@ import { TandemError } from '../shared/errors.ts';
 import { defineCommand } from '../shared/feature.ts';
 import { startCommands } from './actions.ts';
 import { startApp } from './app.ts';
+import { DASHBOARD_SUMMARY } from './features.ts';
 import { guardTerminal } from './guard.ts';
 import { type Practice, startPractice } from './practice.ts';
 import { SCREENS } from './screens/index.ts';
@@ -16,11 +17,11 @@ import { themeFor } from './theme.ts';
 
 export const command = defineCommand({
   name: 'dashboard',
-  summary: 'Full screen: drives, groups, what runs, conflicts, history',
+  summary: DASHBOARD_SUMMARY,
   single: true,
   verbs: {
     dashboard: {
-      summary: 'Full screen: drives, groups, what runs, conflicts, history',
+      summary: DASHBOARD_SUMMARY,
       examples: ['tandem', 'tandem dashboard --read-only', 'tandem dashboard --demo'],
       options: [
         { flags: '--read-only', description: 'look only: no key starts, stops or changes anything' },

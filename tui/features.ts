@@ -74,3 +74,6 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
     load: () => import('../features/demo.ts'),
   },
 };
+
+/** Beside the features: it shows them, and is loaded, with blessed, only when it is opened. */
+export const DASHBOARD_SUMMARY = 'Full screen: drives, groups, what runs, conflicts, history';

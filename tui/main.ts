@@ -4,7 +4,7 @@
  */
 import { type Command, VERSION } from '../shared/feature.ts';
 import { closest } from '../shared/format.ts';
-import { FEATURES } from './features.ts';
+import { DASHBOARD_SUMMARY, FEATURES } from './features.ts';
 
 const EXAMPLES = [
   'tandem demo                                                    see what it does, on practice drives',
@@ -82,14 +82,19 @@ async function load(name: string): Promise<Command> {
 /** The script that `tandem completion SHELL` printed asks here, at every press of the Tab key. */
 async function answerShell(words: readonly string[]): Promise<void> {
   const { printCompletions } = await import('../shared/completion.ts');
-  const features = Object.entries(FEATURES).map(([name, { summary }]) => ({ name, summary }));
+  const features = Object.entries({ ...FEATURES, dashboard: { summary: DASHBOARD_SUMMARY } }).map(
+    ([name, { summary }]) => ({
+      name,
+      summary,
+    }),
+  );
   await printCompletions(words, features, load);
 }
 
 function overview(): string {
   const rows = [
     ...Object.entries(FEATURES).map(([name, { summary }]) => [name, summary]),
-    ['dashboard', 'Full screen: drives, groups, what runs, conflicts, history'],
+    ['dashboard', DASHBOARD_SUMMARY],
     ['completion', 'Word completion for bash, zsh or fish'],
   ];
   return [

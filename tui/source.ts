@@ -48,13 +48,15 @@ class ReaderProcess implements Source {
   private wantedKey = '';
   private lastId = 0;
   private lastWord = performance.now();
+  private readonly first: NodeJS.Immediate;
   private restart: NodeJS.Timeout | undefined;
   private closed = false;
 
   constructor(folders: Folders, onChange: () => void) {
     this.folders = folders;
     this.onChange = onChange;
-    this.start();
+    // The first drawing comes before it: starting a process takes longer than that.
+    this.first = setImmediate(() => this.start());
   }
 
   want(wants: readonly Want[]): void {
@@ -86,16 +88,18 @@ class ReaderProcess implements Source {
   }
 
   trouble(now: number): string | undefined {
-    if (!this.child?.connected) return 'Drives and journal cannot be read at the moment; trying again.';
+    if (this.child === undefined) return undefined;
+    if (!this.child.connected) return 'Drives and journal cannot be read at the moment; trying again.';
     const seconds = Math.floor((now - this.lastWord) / 1000);
     return seconds * 1000 > SILENCE ? `No news for ${seconds} s: a drive or its mount does not answer.` : undefined;
   }
 
   close(): void {
     this.closed = true;
+    clearImmediate(this.first);
     clearTimeout(this.restart);
     // It ends by itself when the channel closes, unless it is blocked; then it must not keep this process.
-    this.child?.disconnect();
+    if (this.child?.connected) this.child.disconnect();
     this.child?.unref();
   }
 

@@ -135,7 +135,7 @@ export function drawTable<T extends object>(
     });
     return fitted;
   }
-  const widths = layoutOf(shown, columns, fitted, canvas.width);
+  const widths = layoutOf(shown, columns, fitted, canvas.width, head);
   if (head) drawHead(canvas, columns, widths, fitted);
   for (let y = 0; y < page && fitted.top + y < shown.length; y += 1) {
     const row = shown[fitted.top + y];
@@ -249,12 +249,18 @@ const GAP = 2;
 const MARK = 2;
 
 /** Widths of columns: as wide as they need, the widest left-aligned one gives way or takes what is left. */
-function layoutOf<T>(rows: readonly T[], columns: readonly Column<T>[], state: TableState, width: number): number[] {
+function layoutOf<T>(
+  rows: readonly T[],
+  columns: readonly Column<T>[],
+  state: TableState,
+  width: number,
+  head = true,
+): number[] {
   const seen = [...rows.slice(0, SAMPLE), ...rows.slice(state.top, state.top + state.page)];
   const widths = columns.map((column, index) =>
     seen.reduce(
       (most, row) => Math.max(most, displayWidth(clean(column.value(row)))),
-      displayWidth(column.title) + (state.sort?.column === index ? 1 : 0),
+      head ? displayWidth(column.title) + (state.sort?.column === index ? 1 : 0) : 0,
     ),
   );
   const room = width - MARK - 1 - GAP * Math.max(0, columns.length - 1);

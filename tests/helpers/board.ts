@@ -45,6 +45,8 @@ export interface Board {
   resize(width: number, height: number): Promise<void>;
   /** The lines that the terminal shows. */
   lines(): Promise<string[]>;
+  /** What a cell looks like: `inverse`, `bold`, `fg`, `bg` where they are set. */
+  look(x: number, y: number): string[];
   /** Bytes that were sent to the terminal so far. */
   sent(): number;
   close(): void;
@@ -128,6 +130,16 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
       await settle();
       const buffer = terminal.buffer.active;
       return Array.from({ length: terminal.rows }, (_, y) => buffer.getLine(y)?.translateToString(true) ?? '');
+    },
+    look: (x, y) => {
+      const cell = terminal.buffer.active.getLine(y)?.getCell(x);
+      const parts: [string, boolean][] = [
+        ['inverse', cell?.isInverse() !== 0],
+        ['bold', cell?.isBold() !== 0],
+        ['fg', cell?.isFgDefault() === false],
+        ['bg', cell?.isBgDefault() === false],
+      ];
+      return parts.flatMap(([name, set]) => (set ? [name] : []));
     },
     sent: () => output.bytes,
     close: () => {

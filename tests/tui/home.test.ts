@@ -84,6 +84,26 @@ test('an idle dashboard sends nothing to the terminal', () =>
     assert.is(board.sent(), before);
   }));
 
+test('mono uses no colour, and shows the selection all the same', () =>
+  withHome({ theme: { colours: 'mono', unicode: true } }, async (board) => {
+    const lines = await board.lines();
+    const looks = lines.flatMap((line, y) => [...line].map((_, x) => board.look(x, y)));
+    assert.not.ok(looks.some((look) => look.includes('fg') || look.includes('bg')));
+    const y = lines.findIndex((line) => line.includes('▸ photos'));
+    assert.equal(board.look(lines[y]?.indexOf('photos') ?? 0, y), ['inverse', 'bold']);
+  }));
+
+test('with colours the selected row has a ground, and only in the panel that has the keys', () =>
+  withHome({}, async (board) => {
+    const y = (await board.lines()).findIndex((line) => line.includes('▸ photos'));
+    assert.ok(board.look(70, y).includes('bg'));
+    assert.not.ok(board.look(10, y).includes('bg'));
+    await board.press('\x1b[Z');
+    await board.lines();
+    assert.ok(board.look(10, y).includes('bg'));
+    assert.not.ok(board.look(70, y).includes('bg'));
+  }));
+
 test('the size changes in both directions, and everything is there again', () =>
   withHome({}, async (board) => {
     const wide = await board.lines();
