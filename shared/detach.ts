@@ -1,5 +1,6 @@
 /** Starts tandem again as a process of its own that outlives this one and its terminal. */
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,22 +12,34 @@ export interface Detached {
   ended: Promise<number>;
   /** What it printed on stderr so far. */
   complaint(): string;
+  /** What it printed on stdout so far, where that is kept. */
+  printed(): string;
   /** Lets this process end without it, and removes the file of its messages. */
   release(): void;
 }
 
-/** `words` as on the command line, without `tandem`. */
-export function spawnDetached(words: readonly string[], ctx: Context): Detached {
+/**
+ * @param words as on the command line, without `tandem`
+ * @param keepOutput what it prints on stdout can be asked for
+ */
+export function spawnDetached(
+  words: readonly string[],
+  ctx: Pick<Context, 'configDir' | 'dataDir'>,
+  { keepOutput = false } = {},
+): Detached {
   const launcher = join(fileURLToPath(new URL('.', import.meta.url)), '..', 'tui', 'tandem.mjs');
   mkdirSync(join(ctx.dataDir, 'log'), { recursive: true });
-  const log = join(ctx.dataDir, 'log', `detached-${process.pid}-${Date.now()}.log`);
+  const log = join(ctx.dataDir, 'log', `detached-${process.pid}-${randomUUID().slice(0, 8)}.log`);
+  const output = `${log}.out`;
   const fd = openSync(log, 'w', 0o600);
+  const out = keepOutput ? openSync(output, 'w', 0o600) : undefined;
   const child = spawn(process.execPath, [launcher, ...words, '--progress', 'none'], {
     detached: true,
-    stdio: ['ignore', 'ignore', fd],
+    stdio: ['ignore', out ?? 'ignore', fd],
     env: { ...process.env, TANDEM_CONFIG: ctx.configDir, TANDEM_DATA: ctx.dataDir },
   });
   closeSync(fd);
+  if (out !== undefined) closeSync(out);
   return {
     pid: child.pid ?? 0,
     ended: new Promise((done) => {
@@ -34,9 +47,10 @@ export function spawnDetached(words: readonly string[], ctx: Context): Detached 
       child.on('exit', (code) => done(code ?? 1));
     }),
     complaint: () => readFileSync(log, 'utf8'),
+    printed: () => (keepOutput ? readFileSync(output, 'utf8') : ''),
     release: () => {
       child.unref();
-      rmSync(log, { force: true });
+      for (const file of [log, output]) rmSync(file, { force: true });
     },
   };
 }

@@ -99,13 +99,13 @@ export function closest(word: string, candidates: readonly string[]): string | u
   return best;
 }
 
-/** Terminal cells of a text: wide East Asian letters take two, combining marks none. */
+/** Terminal cells of a text: wide East Asian letters take two, marks without a width of their own none. */
 export function displayWidth(text: string): number {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: plain ASCII is the common case
   if (/^[\x00-\x7f]*$/.test(text)) return text.length;
   let width = 0;
   for (const char of text) {
-    if (/\p{Mark}/u.test(char)) continue;
+    if (/[\p{Mn}\p{Me}]/u.test(char)) continue;
     const code = char.codePointAt(0) ?? 0;
     const wide =
       (code >= 0x1100 && code <= 0x115f) ||

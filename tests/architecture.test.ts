@@ -289,11 +289,18 @@ const PURE_FEATURES = ['features/reconcile.ts', 'features/moves.ts', 'features/s
 const FOLDERS = ['features', 'shared', 'tui', 'config', 'tests', 'docs', 'dist', 'node_modules', '.ci', '.git'];
 const MAX_LINES = 600;
 
+/** What every start loads. */
+const STARTING = ['tui/main.ts', 'tui/features.ts', 'tui/tandem.mjs'];
+/** What calls features at run time: the reader, a process beside the dashboard, and the practice drives. */
+const AT_WORK = ['tui/reads.ts', 'tui/reader.ts', 'tui/feed.ts', 'tui/practice.ts'];
+/** With these a screen could do what only other processes may. */
+const IMPURE = ['shared/context.ts', 'shared/db.ts', 'shared/detach.ts', 'shared/volumes.ts', 'tui/reads.ts'];
+
 /** Packages that one place alone may name. */
 const ONE_HOME: Readonly<Record<string, RegExp>> = {
   sqlite3: /^shared\/db\.ts$/,
   koffi: /^shared\/syscalls\.ts$/,
-  blessed: /^tui\//,
+  blessed: /^tui\/terminal\.ts$/,
   commander: /^shared\/cli\.ts$/,
   pino: /^shared\/log\.ts$/,
 };
@@ -343,8 +350,15 @@ function violations(file: string, source: string): string[] {
     if (to === 'tests' || target.startsWith('..')) say('it is not part of the program');
     if (layer === 'shared' && (to === 'features' || to === 'tui')) say('the kernel knows neither features nor tui');
     if (layer === 'features' && to === 'tui') say('tui composes features, not the other way round');
-    if (layer === 'tui' && to === 'features' && (file !== 'tui/main.ts' || !lazy))
-      say('only the lazy table of tui/main.ts may');
+    if (layer === 'tui' && to === 'features' && STARTING.includes(file) && !lazy)
+      say('a start loads no feature but the one that is asked for');
+    if (file === 'tui/main.ts' && to === 'tui' && target !== 'tui/features.ts' && !lazy && !typeOnly)
+      say('the dashboard is loaded only when it is opened');
+    const isScreen = file.startsWith('tui/screens/');
+    if (layer === 'tui' && to === 'features' && !typeOnly && !isScreen && ![...AT_WORK, ...STARTING].includes(file))
+      say(`the dashboard watches: features are called in ${AT_WORK.join(', ')} alone`);
+    if (isScreen && !typeOnly && (target.startsWith('node:') || IMPURE.includes(target)))
+      say('a screen is pure: it draws what the reader brings, and asks for commands');
     if (layer === 'features' && feature !== undefined) {
       const allowed = MAY_IMPORT[name];
       if (allowed !== 'any' && !allowed?.includes(feature))
@@ -440,6 +454,11 @@ test('an upward import is found in every form', () => {
     ['shared/paths.ts', "import sqlite from 'sqlite3';\n"],
     ['tui/main.ts', "import { x } from '../features/detect.ts';\n"],
     ['tui/board.ts', "const x = () => import('../features/detect.ts');\n"],
+    ['tui/board.ts', "import blessed from 'blessed';\n"],
+    ['tui/main.ts', "import { x } from './dashboard.ts';\n"],
+    ['tui/screens/board.ts', "import { spawn } from 'node:child_process';\n"],
+    ['tui/screens/board.ts', "import { createContext } from '../../shared/context.ts';\n"],
+    ['tui/screens/board.ts', "import { READS } from '../reads.ts';\n"],
     ['shared/long.ts', '\n'.repeat(MAX_LINES + 1)],
   ];
   for (const [file, source] of cases) assert.ok(violations(file, source).length > 0, `${file}: ${source}`);
@@ -447,6 +466,7 @@ test('an upward import is found in every form', () => {
   assert.equal(violations('features/detect.ts', good), []);
   assert.equal(violations('tui/main.ts', "const x = { load: () => import('../features/detect.ts') };\n"), []);
   assert.equal(violations('features/groups.ts', `import { x } from './detect.ts';${end}`), []);
+  assert.equal(violations('tui/screens/board.ts', "import { panel } from '../../features/detect.ts';\n"), []);
   assert.equal(violations('features/reconcile.ts', "import { x } from '../shared/listing.ts';\n"), []);
   assert.equal(violations('features/reconcile.ts', "import type { X } from '../shared/errors.ts';\n"), []);
   assert.equal(violations('features/apply.ts', "import type { X } from './plan.ts';\n"), []);

@@ -10,6 +10,7 @@ import { EXIT } from '../shared/errors.ts';
 import type { Command, OptionSpec, Verb } from '../shared/feature.ts';
 import { OPTIONS, optionChange, PRESETS, showValue } from '../shared/options.ts';
 import { MIGRATIONS } from '../shared/schema.ts';
+import { command as dashboardCommand } from '../tui/dashboard.ts';
 import { REPOSITORY, type Sandbox, sandbox } from './helpers/cli.ts';
 import { world } from './helpers/world.ts';
 
@@ -107,7 +108,10 @@ test('every page is reached from the README', () => {
 // --- commands ---
 
 async function loadCommands(): Promise<Map<string, Command>> {
-  const commands = new Map<string, Command>([['completion', completionCommand]]);
+  const commands = new Map<string, Command>([
+    ['completion', completionCommand],
+    ['dashboard', dashboardCommand],
+  ]);
   for (const name of readdirSync(join(REPOSITORY, 'features'))) {
     const { command } = (await import(join(REPOSITORY, 'features', name))) as { command?: Command };
     if (command) commands.set(command.name, command);
@@ -371,6 +375,9 @@ test('docs/architecture.md names every feature with what it imports, and every f
   const kernel = table(page, '| File | What it holds |').flatMap(([cell]) => wordsIn(cell));
   const shared = readdirSync(join(REPOSITORY, 'shared')).filter((name) => name.endsWith('.ts'));
   assert.equal(kernel.sort(), shared.sort());
+  const dashboard = table(page, '| Where | What it holds |').flatMap(([cell]) => wordsIn(cell));
+  const tui = readdirSync(join(REPOSITORY, 'tui')).filter((name) => name.endsWith('.ts') && name !== 'main.ts');
+  assert.equal(dashboard.sort(), [...tui, 'screens/'].sort());
 });
 
 test('nothing in the docs belongs to one machine', () => {

@@ -4,88 +4,7 @@
  */
 import { type Command, VERSION } from '../shared/feature.ts';
 import { closest } from '../shared/format.ts';
-
-interface Feature {
-  /** The same sentence as in the feature's own command. */
-  summary: string;
-  load(): Promise<{ command: Command }>;
-}
-
-/** The only place outside of `features/` that imports features. */
-const FEATURES: Readonly<Record<string, Feature>> = {
-  status: {
-    summary: 'Drives, groups, running operations and days since the last good sync',
-    load: () => import('../features/status.ts'),
-  },
-  detect: {
-    summary: 'Drives that are connected: list, watch, eject',
-    load: () => import('../features/detect.ts'),
-  },
-  groups: {
-    summary: 'Pairs of Master and Backup drives',
-    load: () => import('../features/groups.ts'),
-  },
-  projects: {
-    summary: 'Named folders on one or several groups of drives',
-    load: () => import('../features/projects.ts'),
-  },
-  sync: {
-    summary: 'bring the Backup into step with the Master',
-    load: () => import('../features/sync.ts'),
-  },
-  watch: {
-    summary: 'Changes on the Master reach the Backup by themselves',
-    load: () => import('../features/watch.ts'),
-  },
-  report: {
-    summary: 'What is known of the copies of a project',
-    load: () => import('../features/report.ts'),
-  },
-  encrypt: {
-    summary: 'Seal single files, and keep the key of a sealed group',
-    load: () => import('../features/encrypt.ts'),
-  },
-  conflicts: {
-    summary: 'decide what a sync would not decide by itself',
-    load: () => import('../features/conflicts.ts'),
-  },
-  verify: {
-    summary: 'Read files anew and compare them with what was recorded; heal what is damaged',
-    load: () => import('../features/verify.ts'),
-  },
-  restore: {
-    summary: 'bring back files, versions or a whole operation',
-    load: () => import('../features/restore.ts'),
-  },
-  history: {
-    summary: 'What was synced, restored and verified, when, and with what result',
-    load: () => import('../features/history.ts'),
-  },
-  schedule: {
-    summary: 'Syncs and verifications by the clock, or when drives are plugged in',
-    load: () => import('../features/schedule.ts'),
-  },
-  notify: {
-    summary: 'Who is told of runs that nobody watches',
-    load: () => import('../features/notify.ts'),
-  },
-  daemon: {
-    summary: 'One process for watchers, schedules and drives',
-    load: () => import('../features/daemon.ts'),
-  },
-  log: {
-    summary: 'What all runs, watchers and schedules noted',
-    load: () => import('../features/log.ts'),
-  },
-  doctor: {
-    summary: 'Check what this machine offers, and say how to mend it',
-    load: () => import('../features/doctor.ts'),
-  },
-  demo: {
-    summary: 'The whole job on two practice drives, nothing of yours touched',
-    load: () => import('../features/demo.ts'),
-  },
-};
+import { DASHBOARD_SUMMARY, FEATURES } from './features.ts';
 
 const EXAMPLES = [
   'tandem demo                                                    see what it does, on practice drives',
@@ -102,20 +21,50 @@ async function main(words: readonly string[]): Promise<void> {
   if (first === '--version' || first === '-V') return say(VERSION);
   if (first === '--help' || first === '-h' || (first === 'help' && words[1] === undefined)) return say(overview());
   if (first === 'complete' && words[1] === '--') return answerShell(words.slice(2));
+  if (first === 'dashboard-reader' && process.channel) return readForDashboard();
   const { runCommandLine, splitGlobals } = await import('../shared/cli.ts');
   const { globals, rest } = splitGlobals(words);
   const named = rest[0] === 'help' ? rest.slice(1) : rest;
   const wantsOverview = named.length === 0 && rest[0] === 'help';
   if (wantsOverview || rest[0] === '--help' || rest[0] === '-h') return say(overview());
   if (rest[0] === '--version' || rest[0] === '-V') return say(VERSION);
-  const [feature = 'status', ...own] = named;
+  const practice = rest[0] === '--demo' ? ['dashboard', '--demo'] : undefined;
+  const [feature = withoutWords(), ...own] = practice ? [...practice, ...rest.slice(1)] : named;
   const help = rest[0] === 'help' ? ['--help'] : [];
   await runCommandLine([feature, ...globals, ...own, ...help], load);
+}
+
+/** On a terminal the dashboard opens; else the overview is printed. */
+function withoutWords(): string {
+  return process.stdin.isTTY && process.stdout.isTTY && process.env['TERM'] !== 'dumb' ? 'dashboard' : 'status';
+}
+
+/** The process beside the dashboard that reads for it; ends when the dashboard does. */
+async function readForDashboard(): Promise<void> {
+  const [{ createContext }, { runReader }] = await Promise.all([import('../shared/context.ts'), import('./reader.ts')]);
+  const gone = new AbortController();
+  process.on('disconnect', () => gone.abort());
+  let waiting = 0;
+  const ctx = createContext({ signal: gone.signal });
+  await runReader(ctx, {
+    send: (message) => {
+      if (waiting > 16 || !process.connected) return false;
+      waiting += 1;
+      process.send?.(message, () => {
+        waiting -= 1;
+      });
+      return true;
+    },
+    receive: (listener) => process.on('message', (message) => listener(message as Parameters<typeof listener>[0])),
+  });
+  await ctx.close();
+  process.exit();
 }
 
 async function load(name: string): Promise<Command> {
   const feature = Object.hasOwn(FEATURES, name) ? FEATURES[name] : undefined;
   if (feature) return (await feature.load()).command;
+  if (name === 'dashboard') return (await import('./dashboard.ts')).command;
   if (name === 'completion') return (await import('../shared/completion.ts')).completionCommand;
   const { TandemError } = await import('../shared/errors.ts');
   const see = 'See `tandem --help`.';
@@ -124,7 +73,7 @@ async function load(name: string): Promise<Command> {
       hint: `Options of a command come after it: tandem COMMAND ${name}. ${see}`,
     });
   }
-  const near = closest(name, [...Object.keys(FEATURES), 'completion', 'help']);
+  const near = closest(name, [...Object.keys(FEATURES), 'dashboard', 'completion', 'help']);
   throw new TandemError('usage', `There is no command 'tandem ${name}'.`, {
     hint: near ? `Did you mean '${near}'? ${see}` : see,
   });
@@ -133,13 +82,19 @@ async function load(name: string): Promise<Command> {
 /** The script that `tandem completion SHELL` printed asks here, at every press of the Tab key. */
 async function answerShell(words: readonly string[]): Promise<void> {
   const { printCompletions } = await import('../shared/completion.ts');
-  const features = Object.entries(FEATURES).map(([name, { summary }]) => ({ name, summary }));
+  const features = Object.entries({ ...FEATURES, dashboard: { summary: DASHBOARD_SUMMARY } }).map(
+    ([name, { summary }]) => ({
+      name,
+      summary,
+    }),
+  );
   await printCompletions(words, features, load);
 }
 
 function overview(): string {
   const rows = [
     ...Object.entries(FEATURES).map(([name, { summary }]) => [name, summary]),
+    ['dashboard', DASHBOARD_SUMMARY],
     ['completion', 'Word completion for bash, zsh or fish'],
   ];
   return [
@@ -153,7 +108,7 @@ function overview(): string {
     'Commands:',
     ...rows.map(([name = '', summary = '']) => `  ${name.padEnd(10)}  ${summary}`),
     '',
-    'Without a command: tandem status. `tandem help COMMAND` or `tandem COMMAND --help` tells more.',
+    'Without a command: the dashboard on a terminal, else tandem status. `tandem help COMMAND` or `tandem COMMAND --help` tells more.',
   ].join('\n');
 }
 

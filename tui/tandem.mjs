@@ -10,7 +10,7 @@ const root = new URL('..', import.meta.url);
 
 if (bundleIsCurrent()) {
   const { runBundle } = await import('../shared/bundle.mjs');
-  const use = /^[a-z]+$/.exec(process.argv[2] ?? 'status')?.[0] ?? 'any';
+  const use = /^[a-z]+$/.exec(process.argv[2] ?? (process.stdout.isTTY ? 'dashboard' : 'status'))?.[0] ?? 'any';
   const save = runBundle('main', use);
   // Only at the end have all functions run. What fails is not remembered: it may be a word that is no command.
   process.on('exit', (code) => code === 0 && save());

@@ -1,0 +1,64 @@
+/** A terminal that people use, driven by the test: one tmux server, screens polled for a text, never a pause. */
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { REPOSITORY } from './cli.ts';
+
+export interface Tmux {
+  /** Types keys as tmux names them (`Enter`, `C-c`, `q`). */
+  keys(...names: string[]): void;
+  /** The lines that are shown. */
+  screen(): string;
+  /** Resolves with the screen once it shows the text; rejects with it when it does not in time. */
+  shows(text: string | RegExp): Promise<string>;
+  /** `alternate screen, mouse, cursor` as digits; `001` is a terminal given back. */
+  flags(): string;
+  resize(width: number, height: number): void;
+  /** Number of the process that the pane's shell started last. */
+  child(): number;
+  close(): void;
+}
+
+/** `tandem` as a word of that shell. */
+export const TANDEM = `${process.execPath} ${join(REPOSITORY, 'tui', 'tandem.mjs')}`;
+
+export function openTmux(width: number, height: number, env: Readonly<Record<string, string>>): Tmux {
+  count += 1;
+  const server = `tandem-test-${process.pid}-${count}`;
+  const tmux = (...words: string[]): string => {
+    const { status, stdout, stderr } = spawnSync('tmux', ['-L', server, '-f', '/dev/null', ...words], {
+      encoding: 'utf8',
+      env: { ...process.env, ...env, NO_COLOR: '', LC_ALL: 'C.UTF-8', PS1: '$ ' },
+    });
+    if (status !== 0) throw new Error(`tmux ${words.join(' ')}: ${stderr}`);
+    return stdout;
+  };
+  tmux('-u', 'new-session', '-d', '-x', String(width), '-y', String(height), 'bash --norc --noprofile');
+  const screen = (): string => tmux('capture-pane', '-p');
+  return {
+    screen,
+    keys: (...names) => void tmux('send-keys', ...names),
+    shows: async (text) => {
+      const until = Date.now() + PATIENCE;
+      for (;;) {
+        const shown = screen();
+        if (typeof text === 'string' ? shown.includes(text) : text.test(shown)) return shown;
+        if (Date.now() > until) throw new Error(`The screen does not show ${text}:\n${shown}`);
+        await pause(50);
+      }
+    },
+    flags: () => tmux('display-message', '-p', '#{alternate_on}#{mouse_any_flag}#{cursor_flag}').trim(),
+    resize: (columns, rows) => void tmux('resize-window', '-x', String(columns), '-y', String(rows)),
+    child: () => {
+      const shell = tmux('display-message', '-p', '#{pane_pid}').trim();
+      const { stdout } = spawnSync('ps', ['-o', 'pid=', '--ppid', shell], { encoding: 'utf8' });
+      return Number(stdout.trim().split('\n').at(-1));
+    },
+    close: () => void spawnSync('tmux', ['-L', server, 'kill-server']),
+  };
+}
+
+// --- internal ---
+
+const PATIENCE = 60_000;
+let count = 0;

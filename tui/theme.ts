@@ -1,0 +1,134 @@
+/**
+ * How tones look. A screen names what a text *is* (`good`, `border`, `key`); this file says how that looks with 256, 16 or
+ * 8 colours, or with none. A state is never told by colour alone: signs and words say the same, so mono loses nothing.
+ */
+import type { Style } from '../shared/feature.ts';
+
+/** The styles of the features, and those of the dashboard. */
+export type Tone =
+  | Style
+  | 'bold'
+  | 'title'
+  | 'border'
+  /** Border and title of the panel that has the keys. */
+  | 'focus'
+  | 'key'
+  | 'bar'
+  | 'track'
+  | 'tab'
+  | 'here'
+  | 'toast'
+  | 'alarm';
+
+export type Colours = 256 | 16 | 8 | 'mono';
+
+export interface Theme {
+  colours: Colours;
+  /** False: ASCII signs and borders only. */
+  unicode: boolean;
+}
+
+/** Attributes of a cell as blessed keeps them: flags, then foreground and background, 9 bits each. */
+export function attributeOf(theme: Theme, tone: Tone, selected: boolean): number {
+  const cached = CACHE[String(theme.colours)];
+  const table = cached ?? tableOf(theme.colours);
+  CACHE[String(theme.colours)] = table;
+  return (selected ? table.selected : table.plain)[tone];
+}
+
+/** From NO_COLOR, TERM, COLORTERM and the locale. */
+export function themeFor(env: Readonly<Record<string, string | undefined>>): Theme {
+  const locale = env['LC_ALL'] || env['LC_CTYPE'] || env['LANG'] || '';
+  return { colours: coloursOf(env), unicode: /utf-?8/i.test(locale) };
+}
+
+// --- internal ---
+
+function coloursOf(env: Readonly<Record<string, string | undefined>>): Colours {
+  const term = env['TERM'] ?? '';
+  if (env['NO_COLOR'] || term === 'dumb' || /^vt\d/.test(term)) return 'mono';
+  if (term === 'linux') return 8;
+  if (/256|truecolor|24bit|direct|kitty|alacritty|foot|ghostty|wezterm/.test(`${term} ${env['COLORTERM'] ?? ''}`))
+    return 256;
+  return 16;
+}
+
+interface Look {
+  fg?: number;
+  bg?: number;
+  bold?: boolean;
+  inverse?: boolean;
+}
+
+type Looks = Record<Tone, Look>;
+
+/** The first eight colours follow the user's own palette, light or dark. */
+const BASIC: Looks = {
+  plain: {},
+  good: { fg: 2 },
+  bad: { fg: 1, bold: true },
+  warn: { fg: 3 },
+  dim: {},
+  master: { fg: 4, bold: true },
+  backup: { fg: 2, bold: true },
+  bold: { bold: true },
+  title: { bold: true },
+  border: {},
+  focus: { fg: 6, bold: true },
+  key: { fg: 6, bold: true },
+  bar: { fg: 2 },
+  track: {},
+  tab: {},
+  here: { fg: 6, bold: true },
+  toast: { fg: 2 },
+  alarm: { fg: 1, bold: true },
+};
+
+const SIXTEEN: Looks = {
+  ...BASIC,
+  dim: { fg: 8 },
+  border: { fg: 8 },
+  track: { fg: 8 },
+  master: { fg: 12, bold: true },
+};
+
+const MANY: Looks = {
+  ...BASIC,
+  dim: { fg: 244 },
+  border: { fg: 241 },
+  track: { fg: 241 },
+  tab: { fg: 244 },
+  master: { fg: 33, bold: true },
+};
+
+const MONO: Looks = {
+  ...(Object.fromEntries(Object.keys(BASIC).map((tone) => [tone, {}])) as Looks),
+  bad: { bold: true },
+  bold: { bold: true },
+  title: { bold: true },
+  focus: { bold: true },
+  key: { bold: true },
+  here: { bold: true, inverse: true },
+  alarm: { inverse: true },
+};
+
+const CACHE: Record<string, { plain: Record<Tone, number>; selected: Record<Tone, number> }> = {};
+
+function tableOf(colours: Colours): { plain: Record<Tone, number>; selected: Record<Tone, number> } {
+  const looks = { 256: MANY, 16: SIXTEEN, 8: BASIC, mono: MONO }[colours];
+  const chosen: Look =
+    colours === 256 ? { fg: 231, bg: 24 } : colours === 16 ? { fg: 15, bg: 4 } : { inverse: true, bold: true };
+  const codes = (over: Look): Record<Tone, number> =>
+    Object.fromEntries(Object.entries(looks).map(([tone, look]) => [tone, code({ ...look, ...over })])) as Record<
+      Tone,
+      number
+    >;
+  return { plain: codes({}), selected: codes(chosen) };
+}
+
+const DEFAULT = 0x1ff;
+
+function code({ fg = DEFAULT, bg = DEFAULT, bold, inverse }: Look): number {
+  const flags = (bold ? 1 : 0) | (inverse ? 8 : 0);
+  return (flags << 18) | (fg << 9) | bg;
+}
