@@ -212,6 +212,10 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
       UNIQUE (group_id, project_id, role, subpath)
     )`,
   ],
+  [
+    // `schedule NAME`, `watch`, `dashboard`; empty: a person on the command line, or another program.
+    "ALTER TABLE sync_operations ADD COLUMN started_by TEXT NOT NULL DEFAULT ''",
+  ],
 ];
 
 // --- internal ---
