@@ -30,6 +30,7 @@ import { Finish, type FinishHost } from './finish.ts';
 import { type BaselineRow, type FileAction, readBaseline } from './history.ts';
 import { Placing } from './placing.ts';
 import type { Plan } from './plan.ts';
+import { shareQueue } from './queue.ts';
 import type { Action } from './reconcile.ts';
 import { RunRecord } from './record.ts';
 import { assertIdentity, lanesOf, masterClock, type OpenPair, recordedAlgorithm, workersOf } from './session.ts';
@@ -106,6 +107,7 @@ class Run {
   private seq = 0;
   readonly record: RunRecord;
   private readonly control: RunControl;
+  private hideQueue = (): void => {};
 
   constructor(task: ApplyTask, ctx: Context) {
     this.task = task;
@@ -129,6 +131,7 @@ class Run {
 
   async start(): Promise<void> {
     this.control.begin();
+    this.hideQueue = shareQueue(this.task.operation, this.task.plan.actions, this.ctx);
     if (this.task.plan.target.subpath === '') this.dropWaiting();
     await this.recordPlanned();
   }
@@ -169,6 +172,7 @@ class Run {
 
   async end(): Promise<void> {
     this.control.end();
+    this.hideQueue();
     if (this.control.cancelled) this.statistics.cancelled = true;
     try {
       clearPartials(this.task.pair.backup.dir, this.task.operation);

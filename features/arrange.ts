@@ -4,7 +4,7 @@
  * flushed and only then recorded.
  */
 import { BATCH_FILES, chunk } from '../shared/batches.ts';
-import { isInside, parentOf } from '../shared/paths.ts';
+import { isInside, isInsideAny, parentOf } from '../shared/paths.ts';
 import { isRespelling } from '../shared/renames.ts';
 import { type ClockRules, isRacy, makeRow } from '../shared/rows.ts';
 import type { SyncStatistics } from '../shared/statistics.ts';
@@ -74,7 +74,7 @@ class Arrangement {
 
   async carryOut(moves: readonly Action[]): Promise<void> {
     const arriving = new Set(moves.filter(({ entry }) => entry === 'd').map(({ path }) => path));
-    await this.make((folder) => !isBelowAny(folder, arriving));
+    await this.make((folder) => !isInsideAny(parentOf(folder), arriving));
     let batch: Action[] = [];
     for (const move of moves) {
       const needs = this.waiting.filter(({ path }) => isInside(move.path, path));
@@ -117,7 +117,7 @@ class Arrangement {
   }
 
   private isMissing(path: string): boolean {
-    return this.missing.has(path) || isBelowAny(path, this.missing);
+    return isInsideAny(path, this.missing);
   }
 
   private async make(now: (path: string) => boolean): Promise<void> {
@@ -255,10 +255,4 @@ async function makeFolders(actions: readonly Action[], host: ArrangeHost): Promi
     }
     if (failed.size > 0) assertIdentity(host.pair);
   }
-}
-
-function isBelowAny(path: string, folders: ReadonlySet<string>): boolean {
-  if (folders.size === 0) return false;
-  for (let at = parentOf(path) as string; at !== ''; at = parentOf(at)) if (folders.has(at)) return true;
-  return false;
 }

@@ -93,13 +93,15 @@ export class RunControl {
   private progress(): Progress {
     const counts = this.counts();
     const bytes = this.pool.bytesMoved - this.readBefore;
+    const holding = this.pool.holding;
     const { rate, eta } = this.meter.sample(bytes, counts.bytes_total - bytes);
     return {
       ...counts,
       bytes_done: Math.min(bytes, counts.bytes_total),
       rate,
       eta,
-      current: this.pool.holding,
+      current: holding.map(({ path }) => path),
+      current_bytes: holding.map(({ bytes: done }) => done),
       paused: this.wish === 'pause',
     };
   }

@@ -76,6 +76,8 @@ export interface Operation
   start_time: string;
   end_time: string | null;
   process_id: number;
+  /** `schedule nightly`, `watch`, `dashboard`; empty: by hand. */
+  started_by: string;
   /** The last report of a running or interrupted operation. */
   progress: Progress | null;
   control: Control;
@@ -129,9 +131,9 @@ export async function startOperation(start: OperationStart, ctx: Context): Promi
   const { lastId } = await db.transaction(() =>
     db.run(
       `INSERT INTO sync_operations (uuid, group_id, operation_type, target_kind, target_name, subpath, role, parent_id, parts,
-        status, start_time, process_id, process_start, boot_id, pid_namespace) SELECT ?1 ->> 'uuid', ?1 ->> 'group_id',
+        status, start_time, process_id, process_start, boot_id, pid_namespace, started_by) SELECT ?1 ->> 'uuid', ?1 ->> 'group_id',
         ?1 ->> 'operation_type', ?1 ->> 'target_kind', ?1 ->> 'target_name', ?1 ->> 'subpath', ?1 ->> 'role',
-        ?1 ->> 'parent_id', ?1 ->> 'parts', 'running', ?2, ?3, ?4, ?5, ?6`,
+        ?1 ->> 'parent_id', ?1 ->> 'parts', 'running', ?2, ?3, ?4, ?5, ?6, ?7`,
       [
         JSON.stringify({ role: '', parts: 0, ...start }),
         ctx.now().toISOString(),
@@ -139,6 +141,7 @@ export async function startOperation(start: OperationStart, ctx: Context): Promi
         processStart,
         boot_id,
         pid_namespace,
+        ctx.startedBy ?? '',
       ],
     ),
   );
@@ -248,12 +251,27 @@ export async function partsOfOperation({ id, parts }: Operation, ctx: Context): 
 
 /** In the order in which they were recorded; empty when they were pruned. */
 export async function operationFiles(id: number, ctx: Context): Promise<FileAction[]> {
+  return (await operationFilesFrom(id, 0, ctx)).files;
+}
+
+/** Those that are numbered `from` and more; `next` is the number to ask for when more may have been recorded. */
+export async function operationFilesFrom(id: number, from: number, ctx: Context) {
   const db = await ctx.dbIfExists();
-  const rows = await db?.all<Omit<FileAction, 'message'> & { message: string | null }>(
-    'SELECT path, action, size, status, message FROM operation_files WHERE operation_id = ? ORDER BY seq',
-    [id],
+  const sql = `SELECT seq, path, action, size, status, message FROM operation_files
+    WHERE operation_id = ? AND seq >= ? ORDER BY seq`;
+  const rows =
+    (await db?.all<Omit<FileAction, 'message'> & { seq: number; message: string | null }>(sql, [id, from])) ?? [];
+  const files = rows.map(
+    ({ seq: _, message, ...rest }): FileAction => (message === null ? rest : { ...rest, message }),
   );
-  return rows?.map(({ message, ...action }) => (message === null ? action : { ...action, message })) ?? [];
+  return { files, next: (rows.at(-1)?.seq ?? from - 1) + 1 };
+}
+
+/** Names of what was worked on, the latest first. */
+export async function operationTargets(ctx: Context): Promise<string[]> {
+  const db = await ctx.dbIfExists();
+  const sql = 'SELECT target_name AS name FROM sync_operations GROUP BY target_name ORDER BY max(id) DESC';
+  return (await db?.all<{ name: string }>(sql, []))?.map(({ name }) => name) ?? [];
 }
 
 /** Paths that later operations of the same group worked on, former names included. */
@@ -316,7 +334,7 @@ export const NOTHING_DONE: OperationResult = {
 type OperationRow = Omit<Operation, 'problems' | 'progress'> & { problems: string; progress: string | null };
 
 const OPERATION_COLUMNS = `id, uuid, group_id, operation_type, status, start_time, end_time, process_id, progress, control,
-  target_kind, target_name, subpath, role, parent_id, parts, ${Object.keys(NOTHING_DONE).join(', ')}`;
+  target_kind, target_name, subpath, role, parent_id, parts, started_by, ${Object.keys(NOTHING_DONE).join(', ')}`;
 
 const ENDED = `FILTER (WHERE end_time IS NOT NULL AND reason IS NOT 'interrupted'`;
 const SECONDS = `max(0, unixepoch(end_time, 'subsec') - unixepoch(start_time, 'subsec'))`;
@@ -441,7 +459,7 @@ function detailsOf(row: Operation, files: readonly FileAction[], parts: readonly
     `${paint('bold', `Operation ${row.id}`)}  ${displayPath(row.uuid)}`,
     `What      ${displayPath(row.operation_type)} ${row.target_kind === 'folder' ? 'in a folder, for' : `of the ${displayPath(row.target_kind)}`} ${targetOf(row)}`,
     `Status    ${paint(STYLE[row.status] ?? 'plain', statusOf(row))}${seen}`,
-    `Time      ${localTime(row.start_time)} to ${localTime(row.end_time)}, ${durationOf(row)}`,
+    `Time      ${localTime(row.start_time)} to ${localTime(row.end_time)}, ${durationOf(row)}${row.started_by === '' ? '' : `, by ${displayPath(row.started_by)}`}`,
     `Result    ${[copied, ...others, plural(row.conflicts_detected, 'conflict')].join(', ')}`,
     `Verified  ${displayPath(row.verified)}`,
     ...row.problems.map((one) => `${paint('bad', 'Problem')}   ${displayPath(`${one.path}: ${one.message}`)}`),

@@ -14,6 +14,7 @@ import { Entry, eachRecord } from '../shared/listing.ts';
 import {
   baseName,
   isInside,
+  isInsideAny,
   isWindowsFamily,
   type KeyRules,
   nameProblem,
@@ -139,10 +140,11 @@ export async function makePlan(
 
 /** The plan without the actions at and below these paths. */
 export function withoutPaths(plan: Plan, left: readonly RelPath[]): Plan {
-  const isLeft = (path: string): boolean => left.some((place) => isInside(path, place));
+  const places: ReadonlySet<string> = new Set(left);
   // What is to stay at its old name is not to be worked on at its new one either.
-  const staying = plan.actions.filter(({ from }) => from !== undefined && isLeft(from)).map(({ path }) => path);
-  const actions = plan.actions.filter(({ path }) => !isLeft(path) && !staying.some((place) => isInside(path, place)));
+  const moves = plan.actions.filter(({ from }) => from !== undefined && isInsideAny(from, places));
+  const staying: ReadonlySet<string> = new Set(moves.map(({ path }) => path));
+  const actions = plan.actions.filter(({ path }) => !isInsideAny(path, places) && !isInsideAny(path, staying));
   const before = plan.actions.filter(isLeftAsIs).length;
   const kept = { ...plan, actions, totals: { ...noTotals(), skipped: plan.totals.skipped - before } };
   countTotals(kept);

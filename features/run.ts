@@ -437,7 +437,7 @@ function watchControl(
       bytes_total: 0,
       rate: 0,
       eta: null,
-      current: pair.workers?.holding ?? [],
+      current: pair.workers?.holding.map(({ path }) => path) ?? [],
       paused: false,
     };
     ctx.emit({ kind: 'progress', operation_id: names.operation, target: names.target, progress });

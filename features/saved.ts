@@ -1,5 +1,9 @@
-/** Whether what a file says can be carried out as a plan. Nothing of it is believed: it may be cut, edited or forged. */
-
+/**
+ * Whether what a file says can be carried out as a plan, and which paths another says to leave out. Nothing of a plan is
+ * believed: it may be cut, edited or forged.
+ */
+import { readFileSync } from 'node:fs';
+import { messageOf, TandemError } from '../shared/errors.ts';
 import { ALGORITHMS, type Algorithm } from '../shared/hash.ts';
 import { displayPath, isInside, relPath } from '../shared/paths.ts';
 import { alwaysExcluded } from '../shared/scan.ts';
@@ -51,6 +55,21 @@ export function planProblem(value: unknown): string | undefined {
     if (why !== undefined) return why;
   }
   return undefined;
+}
+
+/**
+ * The paths in a file: one a line; where there are NUL characters those stand between them, so that a path may hold anything.
+ * @throws TandemError `invalid` for a file that cannot be read.
+ */
+export function readPaths(file: string): string[] {
+  try {
+    const text = readFileSync(file, 'utf8');
+    return text.split(text.includes('\0') ? '\0' : /\r?\n/).filter((path) => path !== '');
+  } catch (error) {
+    throw new TandemError('invalid', `The paths to leave out cannot be read: ${messageOf(error)}.`, {
+      hint: 'Write one path a line, or NUL characters between them.',
+    });
+  }
 }
 
 // --- internal ---

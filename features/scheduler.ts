@@ -255,7 +255,8 @@ export class Scheduler {
   async #run(entry: Entry, view: View): Promise<void> {
     const { schedule_id: id, job } = entry;
     const started = `${job === 'sync' ? 'Sync' : 'Verification'} of ${displayPath(entry.target)} started.`;
-    const context = this.#context((operation) => this.#tell(entry, view, 'started', started, operation));
+    const heard = this.#context((operation) => this.#tell(entry, view, 'started', started, operation));
+    const context = { ...heard, startedBy: `schedule ${id}` };
     const ended = await runJob(entry, view, this.#deps, context);
     if ('kept' in ended) {
       await returnRun(id, ended.kept, this.#ctx);

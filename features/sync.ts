@@ -33,7 +33,7 @@ import { makePlan, type Plan, withoutPaths } from './plan.ts';
 import type { Action, ConflictType } from './reconcile.ts';
 import { refillVerb } from './refill.ts';
 import { exitCodeOf, type RunFlags, runLocked, type SyncResult, syncSums } from './run.ts';
-import { planProblem } from './saved.ts';
+import { planProblem, readPaths } from './saved.ts';
 import { openPair, type SyncOptions, syncOptions, workersOf } from './session.ts';
 import { settleByPolicy } from './settle.ts';
 import { megabytesOf, steeringVerbs } from './steering.ts';
@@ -449,11 +449,13 @@ export const command = defineCommand({
       args: [{ name: 'plan', description: 'file written by `sync plan --out`', complete: 'path' }],
       options: [
         { flags: '--skip <path>', description: 'leave this path, and what is below it, out', repeat: true },
+        { flags: '--skip-from <file>', description: 'the same for each path in a file', complete: 'path' },
         ...lockOptions,
       ],
       run: async ({ args, options }, ctx) => {
         const plan = readPlan(args['plan'] as string);
-        const skip = (options['skip'] as string[] | undefined) ?? [];
+        const named = options['skipFrom'] === undefined ? [] : readPaths(options['skipFrom']);
+        const skip = [...((options['skip'] as string[] | undefined) ?? []), ...named];
         const run = (heard: Context): Promise<SyncResult> => applySavedPlan(plan, skip, lockFlags(options), heard);
         try {
           const result = await toldSync([targetOfPlan(plan, ctx)], run, ctx);

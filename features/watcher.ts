@@ -102,7 +102,7 @@ export class Watcher {
   constructor(target: Target, ctx: Context, options: WatcherOptions = {}) {
     this.target = target;
     this.options = options;
-    this.ctx = { ...ctx, signal: AbortSignal.any([ctx.signal, this.ending.signal]) };
+    this.ctx = { ...ctx, startedBy: 'watch', signal: AbortSignal.any([ctx.signal, this.ending.signal]) };
     this.bell = createBell(this.ctx.signal);
     const { realtime } = syncOptions(target.group, {});
     const debounce = (options.debounce ?? realtime.debounce_seconds) * 1000;

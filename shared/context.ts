@@ -52,6 +52,8 @@ export interface Context {
   readonly platform: NodeJS.Platform;
   /** Guards lifted by the user: `all` or names. */
   readonly force: ReadonlySet<string>;
+  /** Who begins operations here, as the history keeps it; left out: a person on the command line. */
+  readonly startedBy?: string;
   close(): Promise<void>;
 }
 
@@ -66,6 +68,7 @@ export interface ContextOptions {
   exec?: Exec;
   platform?: NodeJS.Platform;
   force?: Iterable<string>;
+  startedBy?: string;
 }
 
 /** Default folders follow the XDG base directory specification; TANDEM_CONFIG and TANDEM_DATA override them. */
@@ -76,6 +79,7 @@ export function createContext(options: ContextOptions = {}): Context {
   const dataDir = resolve(
     options.dataDir ?? process.env['TANDEM_DATA'] ?? join(xdg('XDG_DATA_HOME', join('.local', 'share')), 'tandem'),
   );
+  const startedBy = options.startedBy ?? process.env['TANDEM_STARTED_BY'];
   const never = new AbortController().signal;
   const database = databaseFile(join(dataDir, 'tandem.db'));
   return {
@@ -92,6 +96,7 @@ export function createContext(options: ContextOptions = {}): Context {
     exec: options.exec ?? execFile,
     platform: options.platform ?? process.platform,
     force: new Set(options.force),
+    ...(startedBy ? { startedBy } : {}),
     close: () => database.close(),
   };
 }

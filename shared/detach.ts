@@ -21,11 +21,12 @@ export interface Detached {
 /**
  * @param words as on the command line, without `tandem`
  * @param keepOutput what it prints on stdout can be asked for
+ * @param startedBy who begins its operations, for the history
  */
 export function spawnDetached(
   words: readonly string[],
   ctx: Pick<Context, 'configDir' | 'dataDir'>,
-  { keepOutput = false } = {},
+  { keepOutput = false, startedBy = '' } = {},
 ): Detached {
   const launcher = join(fileURLToPath(new URL('.', import.meta.url)), '..', 'tui', 'tandem.mjs');
   mkdirSync(join(ctx.dataDir, 'log'), { recursive: true });
@@ -36,7 +37,7 @@ export function spawnDetached(
   const child = spawn(process.execPath, [launcher, ...words, '--progress', 'none'], {
     detached: true,
     stdio: ['ignore', out ?? 'ignore', fd],
-    env: { ...process.env, TANDEM_CONFIG: ctx.configDir, TANDEM_DATA: ctx.dataDir },
+    env: { ...process.env, TANDEM_CONFIG: ctx.configDir, TANDEM_DATA: ctx.dataDir, TANDEM_STARTED_BY: startedBy },
   });
   closeSync(fd);
   if (out !== undefined) closeSync(out);

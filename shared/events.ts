@@ -18,6 +18,8 @@ export interface Progress {
   eta: number | null;
   /** The file each worker holds now. */
   current: string[];
+  /** Bytes done of each of them. */
+  current_bytes?: number[];
   paused: boolean;
 }
 

@@ -38,6 +38,15 @@ export function isInside(path: string, folder: string): boolean {
   return folder === '' || path === folder || path.startsWith(`${folder}/`);
 }
 
+/** Inside of one of them; takes as long for many as for one. */
+export function isInsideAny(path: string, folders: ReadonlySet<string>): boolean {
+  if (folders.size === 0) return false;
+  for (let at = path; ; at = parentOf(at)) {
+    if (folders.has(at)) return true;
+    if (at === '') return false;
+  }
+}
+
 export function depthOf(path: string): number {
   let depth = 0;
   for (let at = path.indexOf('/'); at >= 0; at = path.indexOf('/', at + 1)) depth += 1;

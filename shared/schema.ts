@@ -225,6 +225,10 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
       control TEXT NOT NULL DEFAULT ''
     )`,
   ],
+  [
+    // `schedule NAME`, `watch`, `dashboard`; empty: a person on the command line, or another program.
+    "ALTER TABLE sync_operations ADD COLUMN started_by TEXT NOT NULL DEFAULT ''",
+  ],
 ];
 
 // --- internal ---

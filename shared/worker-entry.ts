@@ -39,9 +39,11 @@ import {
 const data = workerData as WorkerData;
 const state = new Int32Array(data.shared, 0, 1);
 const bytes = new BigInt64Array(data.shared, 8, 1);
+const own = new BigInt64Array(data.own);
 const bucket = new TokenBucket(data.shared, BUCKET_AT);
 const secret = new Uint8Array(data.secret);
-let told = 0;
+let inHand = '';
+let told = { path: '', at: 0 };
 /** Checksums of one content, two and two, that go with the next answer. */
 const pairs: string[] = [];
 
@@ -66,15 +68,25 @@ const control: Control = {
       Atomics.wait(state, 0, now, milliseconds);
       return true;
     }),
-  moved: (count) => void Atomics.add(bytes, 0, BigInt(count)),
+  moved: (count) => {
+    Atomics.add(bytes, 0, BigInt(count));
+    Atomics.add(own, 0, BigInt(count));
+    tell();
+  },
   holding: (path) => {
-    const now = Date.now();
-    if (now - told < 100) return;
-    told = now;
-    reply({ holding: path });
+    inHand = path;
+    Atomics.store(own, 0, 0n);
+    tell();
   },
   paired: (checksum, also) => void pairs.push(checksum, also),
 };
+
+/** Which file is in hand, ten times a second at most: a small one passes unsaid, a large one is said with its first bytes. */
+function tell(): void {
+  if (told.path === inHand || Date.now() - told.at < 100) return;
+  told = { path: inHand, at: Date.now() };
+  reply({ holding: inHand });
+}
 
 function reply(message: WorkerReply, asIs = false): void {
   parentPort?.postMessage(packed(message, asIs));

@@ -39,6 +39,8 @@ export interface WorkerData {
   shared: SharedArrayBuffer;
   /** Of the group's key: a byte that says that it is there, the key, its name; all zero again when the pool is closed. */
   secret: SharedArrayBuffer;
+  /** BigInt64[0]: bytes moved of the file in hand. */
+  own: SharedArrayBuffer;
 }
 
 export const BUCKET_AT = 16;
@@ -89,10 +91,11 @@ interface Slot {
   worker: Worker;
   busy: Pending | undefined;
   holding: string;
+  moved: BigInt64Array;
 }
 
 export class WorkerPool {
-  private readonly data: WorkerData;
+  private readonly data: Omit<WorkerData, 'own'>;
   private size: number;
   private session: WorkerSession | undefined;
   private readonly slots: Slot[] = [];
@@ -190,9 +193,11 @@ export class WorkerPool {
     return Number(Atomics.load(this.bytes, 0));
   }
 
-  /** The file that each busy worker holds. */
-  get holding(): string[] {
-    return this.slots.filter((slot) => slot.busy && slot.holding !== '').map((slot) => slot.holding);
+  /** The file that each busy worker holds, and so many bytes of it are done. */
+  get holding(): { path: string; bytes: number }[] {
+    return this.slots
+      .filter((slot) => slot.busy && slot.holding !== '')
+      .map(({ holding, moved }) => ({ path: holding, bytes: Number(Atomics.load(moved, 0)) }));
   }
 
   async close(): Promise<void> {
@@ -242,13 +247,14 @@ export class WorkerPool {
     const bundled = !import.meta.url.endsWith('.ts') || process.env['TANDEM_BUNDLED_WORKERS'] === '1';
     const argv = bundled ? ['bundle'] : [];
     // Descriptors are opened by native calls and closed at the end of each task, so Node need not follow them.
+    const own = new SharedArrayBuffer(8);
     const worker = new Worker(new URL('../shared/worker.mjs', import.meta.url), {
       argv,
-      workerData: this.data,
+      workerData: { ...this.data, own } satisfies WorkerData,
       trackUnmanagedFds: false,
       resourceLimits: { maxYoungGenerationSizeMb: 16 },
     });
-    const slot: Slot = { id: this.nextSlot++, worker, busy: undefined, holding: '' };
+    const slot: Slot = { id: this.nextSlot++, worker, busy: undefined, holding: '', moved: new BigInt64Array(own) };
     worker.on('message', (sent: string | WorkerReply) => this.receive(slot, unpacked(sent)));
     worker.on('error', (error) => this.lose(slot, error));
     worker.on('exit', () => this.lose(slot, new Error('a worker thread ended')));

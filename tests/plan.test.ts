@@ -6,11 +6,11 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readSignature, writeSignature } from '../features/detect.ts';
-import type { Plan } from '../features/plan.ts';
+import { type Plan, withoutPaths } from '../features/plan.ts';
 import { applySavedPlan, readPlan } from '../features/sync.ts';
 import { TandemError } from '../shared/errors.ts';
 import { Filter, presetPatterns } from '../shared/filters.ts';
-import { nameProblem } from '../shared/paths.ts';
+import { isInside, nameProblem, type RelPath } from '../shared/paths.ts';
 import { differences, edit, refusal, snapshotOf, type TestPair, versionsOf, withPair } from './helpers/pair.ts';
 import { treeOf } from './helpers/world.ts';
 import './helpers/property.ts';
@@ -396,6 +396,55 @@ async function saved(pair: TestPair, ...args: string[]): Promise<string> {
   assert.ok([0, 3].includes(made.code), made.stderr);
   return file;
 }
+
+test('paths are left out one by one, or as a file lists them', async () => {
+  const odd = 'new\nline';
+  const files = { a: '1', b: '1', [odd]: '1', 'sub/x': 'x', 'sub/y': 'y' };
+  await withPair({ master: files }, async (pair) => {
+    const file = await saved(pair);
+    const list = join(pair.box.root, 'left');
+    const apply = async (...args: string[]): Promise<number> =>
+      ((await pair.box.run(['sync', 'apply', file, '--json', ...args])).json() as { files_copied: number })
+        .files_copied;
+    writeFileSync(list, `${odd}\0sub\0`);
+    assert.is(await apply('--skip-from', list, '--skip', 'a'), 1);
+    assert.equal(
+      Object.keys(treeOf(pair.backup)).filter((path) => path !== 'b' && !path.startsWith('.tandem')),
+      [],
+    );
+    writeFileSync(list, 'sub/y\r\nb\n\n');
+    await apply('--skip-from', list);
+    assert.equal([...Object.keys(files), 'sub/y'].filter((path) => !(path in treeOf(pair.backup))).length > 0, true);
+    assert.not.ok('sub/y' in treeOf(pair.backup));
+    assert.ok('sub/x' in treeOf(pair.backup) && odd in treeOf(pair.backup));
+    const missing = await pair.box.run(['sync', 'apply', file, '--skip-from', join(pair.box.root, 'none')]);
+    assert.is(missing.code, 2);
+    assert.match(missing.stderr, 'The paths to leave out cannot be read');
+    writeFileSync(list, '../outside');
+    assert.is((await pair.box.run(['sync', 'apply', file, '--skip-from', list])).code, 2);
+  });
+});
+
+test('what is left out of a plan is what lies at or below one of the paths, or comes from there', () => {
+  const name = fc.constantFrom('a', 'b', 'ab', 'a.b');
+  const path = fc.array(name, { minLength: 1, maxLength: 3 }).map((parts) => parts.join('/'));
+  const step = fc.record({ path, from: fc.option(path, { nil: undefined }) });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 12 }), fc.array(path, { maxLength: 4 }), (steps, left) => {
+      const actions = steps.map(({ path: at, from }) => ({
+        ...{ kind: from === undefined ? 'copy' : 'move', path: at, entry: 'f', size: 1 },
+        ...(from === undefined ? {} : { from }),
+      }));
+      const isLeft = (at: string): boolean => left.some((place) => isInside(at, place));
+      const staying = steps.filter(({ from }) => from !== undefined && isLeft(from)).map((one) => one.path);
+      const expected = actions.filter(
+        (one) => !isLeft(one.path) && !staying.some((place) => isInside(one.path, place)),
+      );
+      const plan = { actions, totals: { skipped: 0 } } as unknown as Plan;
+      assert.equal(withoutPaths(plan, left as RelPath[]).actions as unknown[], expected);
+    }),
+  );
+});
 
 test('a saved plan runs as it stands; what changed since is refused path by path', async () => {
   await withPair({ master: { a: '1', b: '1', c: '1', d: '1', e: '1', g: '1' } }, async (pair) => {

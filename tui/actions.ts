@@ -24,7 +24,7 @@ export function startCommands(folders: Folders): Commands {
   const going = new Set<Detached>();
   return {
     start: (words, label, onEnd) => {
-      const command = spawnDetached([...words, '--no-color'], folders, { keepOutput: true });
+      const command = spawnDetached([...words, '--no-color'], folders, { keepOutput: true, startedBy: 'dashboard' });
       going.add(command);
       void command.ended.then((code) => {
         if (!going.delete(command)) return;

@@ -22,7 +22,7 @@ import {
   wantsOf,
 } from './model.ts';
 import type { Answer, ReadName, ReadResult } from './reads.ts';
-import type { AnyScreen } from './screen.ts';
+import type { AnyScreen, Effect } from './screen.ts';
 import type { Source } from './source.ts';
 import type { Terminal, TerminalOptions } from './terminal.ts';
 import type { Theme } from './theme.ts';
@@ -129,10 +129,22 @@ class Application implements App {
         this.ask('control', [deed.operation.uuid, deed.control], `${deed.operation.target_name}: ${word}`);
         break;
       }
+      case 'ask':
+        this.ask(deed.name, deed.args, deed.done, deed.after);
+        break;
       case 'action':
         this.act(deed.action);
         break;
     }
+  }
+
+  /** What comes of something that was begun before. */
+  private follow(effects: readonly Effect[]): void {
+    if (this.closed || effects.length === 0) return;
+    const { state, deeds } = carryOut(this.state, effects, this.world());
+    this.state = state;
+    for (const deed of deeds) this.carry(deed);
+    this.drawSoon();
   }
 
   private act(action: string): void {
@@ -151,18 +163,21 @@ class Application implements App {
     wait();
   }
 
-  private ask(name: string, args: readonly string[], done: string): void {
+  private ask(name: string, args: readonly string[], done = '', after: readonly Effect[] = []): void {
     this.pending += 1;
     this.source
       .ask(name, args)
-      .then(() => this.toast('good', done))
+      .then(() => {
+        if (done !== '') this.toast('good', done);
+        this.follow(after);
+      })
       .catch((error: unknown) => this.toast('bad', messageOf(error)))
       .finally(() => {
         this.pending -= 1;
       });
   }
 
-  private command({ words, label, show, undo }: Extract<Deed, { kind: 'command' }>): void {
+  private command({ words, label, show, undo, ended }: Extract<Deed, { kind: 'command' }>): void {
     const begun = performance.now();
     const started = `${label}: started`;
     this.pending += 1;
@@ -174,9 +189,9 @@ class Application implements App {
         const soon = performance.now() - begun < SHOW_WITHIN;
         if (undo && outcome.style !== 'bad')
           this.state = { ...this.state, undo: [...this.state.undo, undo].slice(-20) };
-        if (show && soon && outcome.style !== 'bad' && outcome.lines.length > 0) {
-          const overlay = tell(label, outcome.lines);
-          this.state = carryOut(this.state, [{ kind: 'overlay', overlay }], this.world()).state;
+        if (ended) this.follow(ended(outcome));
+        else if (show && soon && outcome.style !== 'bad' && outcome.lines.length > 0) {
+          this.follow([{ kind: 'overlay', overlay: tell(label, outcome.lines) }]);
         } else this.state = addToast(this.state, outcome, this.options.now());
         this.source.refresh();
         this.drawSoon();

@@ -79,6 +79,60 @@ export function confirmLoss(
   });
 }
 
+export interface Option {
+  text: string;
+  /** Shown beside it. */
+  help?: string;
+  effects: readonly Effect[];
+}
+
+/** One of many, with scrolling; typing nothing, Enter or a click takes it. */
+export function pick(title: string, options: readonly Option[], at = 0): Overlay {
+  let place = { left: 0, top: 0, width: 0, height: 0, from: 0 };
+  const take = (option: Option | undefined) => ({ overlay: null, effects: option?.effects ?? [] });
+  const go = (to: number) => ({ overlay: pick(title, options, Math.max(0, Math.min(options.length - 1, to))) });
+  return {
+    hints: 'jk choose   Enter take   Esc close',
+    draw: (canvas) => {
+      const widest = Math.max(
+        ...options.map(({ text, help = '' }) => displayWidth(clean(text)) + displayWidth(clean(help))),
+      );
+      const width = Math.min(canvas.width - 4, Math.max(40, widest + 12));
+      const height = Math.min(canvas.height - 2, options.length + 2);
+      const box = dialogBox(canvas, width, height, title, false);
+      const from = Math.max(0, Math.min(at - Math.floor(box.height / 2), options.length - box.height));
+      const [left, top] = [Math.floor((canvas.width - width) / 2), Math.floor((canvas.height - height) / 3)];
+      // The canvas begins below the line of tabs.
+      place = { left: left + 2, top: top + 2, width: box.width, height: box.height, from };
+      options.slice(from, from + box.height).forEach(({ text, help = '' }, y) => {
+        const here = from + y === at;
+        if (here) box.fillLine(y, 'plain', true);
+        const end = box.put(
+          0,
+          y,
+          fit(`${here ? '▸' : ' '} ${text}`, box.width - 2 - displayWidth(clean(help))),
+          'plain',
+          here,
+        );
+        box.put(end + 1, y, help, 'dim', here);
+      });
+      drawScrollbar(box, from, options.length);
+    },
+    input: (event) => {
+      if (event.kind === 'mouse') {
+        if (event.action !== 'click') return go(at + (event.action === 'wheelup' ? -3 : 3));
+        const [x, y] = [event.x - place.left, event.y - place.top];
+        const inside = x >= 0 && x < place.width && y >= 0 && y < place.height;
+        return inside ? take(options[place.from + y]) : go(at);
+      }
+      const key = event.kind === 'key' ? event.name : '';
+      if (key === 'esc' || key === 'q') return { overlay: null };
+      if (key === 'enter') return take(options[at]);
+      return go(at + (LIST_STEPS[key] ?? 0) * (key === 'g' || key === 'G' ? options.length : 1));
+    },
+  };
+}
+
 /** A text to read, with scrolling; for what a command printed. */
 export function tell(title: string, lines: readonly string[], top = 0): Overlay {
   let last = 0;
@@ -102,8 +156,7 @@ export function tell(title: string, lines: readonly string[], top = 0): Overlay 
       }
       const key = event.kind === 'key' ? event.name : '';
       if (key === 'esc' || key === 'enter' || key === 'q') return { overlay: null };
-      const step =
-        { j: 1, down: 1, k: -1, up: -1, pgdn: 10, pgup: -10, space: 10, g: -lines.length, G: lines.length }[key] ?? 0;
+      const step = (key === 'space' ? 10 : (LIST_STEPS[key] ?? 0)) * (key === 'g' || key === 'G' ? lines.length : 1);
       return { overlay: tell(title, lines, Math.max(0, Math.min(last, top + step))) };
     },
   };
@@ -163,6 +216,8 @@ export function dialogBox(canvas: Canvas, width: number, height: number, title: 
 }
 
 // --- internal ---
+
+const LIST_STEPS: Readonly<Record<string, number>> = { j: 1, down: 1, k: -1, up: -1, pgdn: 10, pgup: -10, g: -1, G: 1 };
 
 function moved(key: string, at: number, count: number): number {
   const step = { j: 1, down: 1, tab: 1, k: -1, up: -1, 'S-tab': -1 }[key] ?? 0;

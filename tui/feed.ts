@@ -23,6 +23,17 @@ export function feedOf(operations: readonly Operation[], seen: readonly Seen[]):
   return lines.sort((a, b) => (a.time < b.time ? 1 : a.time > b.time ? -1 : 0));
 }
 
+/** What it did, in numbers. */
+export function resultOf(operation: Operation): string {
+  const { files_copied: copied, files_moved: moved, files_deleted: deleted, bytes_copied: bytes } = operation;
+  const parts = [
+    copied > 0 ? `${plural(copied, 'file')} copied, ${formatBytes(bytes)}` : '',
+    moved > 0 ? `${plural(moved, 'file')} moved` : '',
+    deleted > 0 ? `${plural(deleted, 'file')} deleted` : '',
+  ].filter(Boolean);
+  return parts.length > 0 ? parts.join(', ') : 'nothing to do';
+}
+
 // --- internal ---
 
 function operationLines(operation: Operation): FeedLine[] {
@@ -51,16 +62,6 @@ function endOf(operation: Operation): Pick<FeedLine, 'style' | 'sign' | 'text'> 
   if (conflicts > 0)
     return { style: 'warn', sign: '!', text: `${type}: ${result}; ${plural(conflicts, 'conflict')} waiting` };
   return { style: 'good', sign: '✓', text: `${type}: ${result}` };
-}
-
-function resultOf(operation: Operation): string {
-  const { files_copied: copied, files_moved: moved, files_deleted: deleted, bytes_copied: bytes } = operation;
-  const parts = [
-    copied > 0 ? `${plural(copied, 'file')} copied, ${formatBytes(bytes)}` : '',
-    moved > 0 ? `${plural(moved, 'file')} moved` : '',
-    deleted > 0 ? `${plural(deleted, 'file')} deleted` : '',
-  ].filter(Boolean);
-  return parts.length > 0 ? parts.join(', ') : 'nothing to do';
 }
 
 const DRIVE_LINES = {

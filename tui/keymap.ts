@@ -43,6 +43,25 @@ export const MOVE_KEYS: readonly Binding[] = [
   },
 ];
 
+/** Of screens with a table: `tableKey` carries them out. */
+export const TABLE_KEYS: readonly Binding[] = [
+  {
+    keys: ['/'],
+    action: 'filter',
+    label: 'filter',
+    help: 'only rows that contain what is typed; Esc shows all',
+    group: 'move',
+    hint: 90,
+  },
+  {
+    keys: ['o'],
+    action: 'sort',
+    label: 'sort',
+    help: 'by the next column; a click on a column title does it too',
+    group: 'move',
+  },
+];
+
 export const EVERYWHERE: readonly Binding[] = [
   { keys: ['esc'], show: 'Esc', action: 'back', label: 'back', help: 'back; closes what is open', group: 'everywhere' },
   {

@@ -47,7 +47,7 @@ export interface World extends Omit<View, 'state'> {
 }
 
 /** What is left for the application to do. */
-export type Deed = Extract<Effect, { kind: 'command' | 'control' | 'action' | 'quit' }>;
+export type Deed = Extract<Effect, { kind: 'command' | 'control' | 'ask' | 'action' | 'quit' }>;
 
 export interface Outcome {
   state: AppState;
@@ -102,7 +102,10 @@ export function carryOut(state: AppState, effects: readonly Effect[], world: Wor
   for (const effect of effects) {
     if (effect.kind === 'go') next = goTo(next, effect.screen, world.screens);
     else if (effect.kind === 'overlay') next = { ...next, overlays: [...next.overlays, effect.overlay] };
-    else if (effect.kind === 'toast') next = addToast(next, effect, world.now);
+    else if (effect.kind === 'set') {
+      const states = { ...next.states, [effect.screen]: effect.change(next.states[effect.screen] as never) };
+      next = { ...next, states };
+    } else if (effect.kind === 'toast') next = addToast(next, effect, world.now);
     else if (effect.kind === 'action') {
       const after = act(next, effect.action, world);
       next = after.state;

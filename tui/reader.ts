@@ -167,7 +167,7 @@ class Reader {
     try {
       const work = ASKS[name];
       if (!work) throw new Error(`There is no wish '${name}'.`);
-      await work(args, this.ctx);
+      await work(args, this.memory);
       this.channel.send({ kind: 'answer', id, error: null });
     } catch (error) {
       this.channel.send({ kind: 'answer', id, error: messageOf(error) });

@@ -12,6 +12,9 @@ import { setBandwidthLimit, setControl } from '../features/steering.ts';
 import type { Context } from '../shared/context.ts';
 import { type Entry, paletteEntries } from './entries.ts';
 import { type FeedLine, feedOf, type Seen } from './feed.ts';
+import { type RunFiles, runFiles } from './reads/files.ts';
+import { type HistoryPage, type HistoryRow, historyPage, historyParts } from './reads/history.ts';
+import { beginPlan, dropPlan, type PlanFiles, planFiles, planFolder, writeLeft } from './reads/plans.ts';
 
 /** What the reader remembers between two answers. */
 export interface Memory {
@@ -54,17 +57,37 @@ export const READS = {
   feed: define<FeedLine[]>(1000, 60_000, async (_args, { ctx, seen }) =>
     feedOf(await listOperations({ whole: true, limit: 60 }, ctx), seen),
   ),
+  /** operation or `auto`, choice, page: files of a run. */
+  files: define<RunFiles>(500, 5000, ([query = 'auto', choice = '', page = '0'], memory) =>
+    runFiles(query, JSON.parse(choice), Number(page), memory),
+  ),
+  /** name, choice, ticks, page: files of a plan. */
+  plan: define<PlanFiles>(1000, 2000, ([name = '', choice = '', ticks = '[]', page = '0'], memory) =>
+    planFiles(name, JSON.parse(choice), JSON.parse(ticks), Number(page), memory),
+  ),
+  /** Where plans are kept. */
+  plans: define<string>(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, async (_args, { ctx }) => planFolder(ctx)),
+  /** how many, target, status: the history. */
+  history: define<HistoryPage>(2000, 60_000, ([limit = '50', target = '', status = ''], { ctx }) =>
+    historyPage(limit, target, status, ctx),
+  ),
+  /** operation: the parts of one. */
+  parts: define<HistoryRow[]>(2000, 60_000, ([uuid = ''], { ctx }) => historyParts(uuid, ctx)),
   /** Every command of the command line, for the palette. */
   commands: define<Entry[]>(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, () => paletteEntries()),
 };
 
-export const ASKS: Readonly<Record<string, (args: readonly string[], ctx: Context) => Promise<void>>> = {
+export const ASKS: Readonly<Record<string, (args: readonly string[], memory: Memory) => Promise<void>>> = {
   /** operation, what is asked of it */
-  control: async ([operation = '', control = ''], ctx) =>
+  control: async ([operation = '', control = ''], { ctx }) =>
     setControl(await getOperation(operation, ctx), control as Control, ctx),
   /** operation, megabytes per second; '' as its options say */
-  limit: async ([operation = '', megabytes = ''], ctx) =>
+  limit: async ([operation = '', megabytes = ''], { ctx }) =>
     setBandwidthLimit(await getOperation(operation, ctx), megabytes === '' ? null : Number(megabytes), ctx),
+  'plan-begin': async (_args, { ctx }) => beginPlan(ctx),
+  /** plan, ticks */
+  'plan-left': async ([name = '', ticks = '[]'], memory) => writeLeft(name, JSON.parse(ticks), memory),
+  'plan-drop': async ([name = ''], { ctx }) => dropPlan(name, ctx),
 };
 
 export type ReadName = keyof typeof READS;

@@ -4,6 +4,7 @@
  * wants done leaves as effects, which name the words of commands. All of its functions are pure, its state is plain data.
  */
 import type { Control, Operation } from '../features/history.ts';
+import type { Outcome } from './actions.ts';
 import type { Canvas } from './canvas.ts';
 import type { InputEvent } from './input.ts';
 import type { Answer, ReadName, ReadResult, Want } from './reads.ts';
@@ -72,7 +73,19 @@ export interface Binding<S = unknown> {
 /** What the application carries out for a screen. */
 export type Effect =
   /** Words as on the command line, in a process of its own. */
-  | { kind: 'command'; words: readonly string[]; label: string; show?: boolean; undo?: UndoStep }
+  | {
+      kind: 'command';
+      words: readonly string[];
+      label: string;
+      show?: boolean;
+      undo?: UndoStep;
+      /** What follows when it has ended, instead of a toast. */
+      ended?: (outcome: Outcome) => readonly Effect[];
+    }
+  /** A wish of `ASKS`; `after` follows when it was granted. */
+  | { kind: 'ask'; name: string; args: readonly string[]; done?: string; after?: readonly Effect[] }
+  /** Changes the state of a screen, shown or not. */
+  | { kind: 'set'; screen: string; change: (state: never) => unknown }
   | { kind: 'control'; operation: Pick<Operation, 'uuid' | 'target_name'>; control: Control }
   | { kind: 'go'; screen: string }
   | { kind: 'overlay'; overlay: Overlay }

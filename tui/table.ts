@@ -79,6 +79,12 @@ export function tableKey(
   }
 }
 
+/** Rows that are sorted and chosen elsewhere: those given are the ones from `from` on, of `count`. */
+export interface Window {
+  from: number;
+  count: number;
+}
+
 /** @param area where the table was drawn: `x`, `y` of its head line, `width`, `height` with the head. */
 export function tableMouse<T extends object>(
   state: TableState,
@@ -86,20 +92,22 @@ export function tableMouse<T extends object>(
   area: { x: number; y: number; width: number; height: number },
   rows: readonly T[],
   columns: readonly Column<T>[],
+  window?: Window,
 ): TableState | undefined {
   const { x, y } = { x: event.x - area.x, y: event.y - area.y };
   if (x < 0 || y < 0 || x >= area.width || y >= area.height) return undefined;
-  const shown = tableRows(rows, columns, state);
+  const shown = window ? rows : tableRows(rows, columns, state);
+  const { from, count } = window ?? { from: 0, count: shown.length };
   if (event.action !== 'click') {
     const move = event.action === 'wheelup' ? -3 : 3;
-    return clamp({ ...state, at: clamp(state, shown.length).at + move }, shown.length);
+    return clamp({ ...state, at: clamp(state, count).at + move }, count);
   }
   if (y === 0) {
-    const column = columnAt(x, layoutOf(shown, columns, state, area.width));
+    const column = columnAt(x, layoutOf(shown, columns, { ...state, top: state.top - from }, area.width));
     return column === undefined ? state : { ...state, sort: clicked(state.sort, column), at: 0, top: 0 };
   }
   const at = state.top + y - 1;
-  return at < shown.length ? { ...state, at } : state;
+  return at < count ? { ...state, at } : state;
 }
 
 /** Pastes go into an open filter. */
@@ -114,6 +122,7 @@ export interface TableLook {
   empty: string;
   /** Left out: no head line. */
   head?: boolean;
+  window?: Window | undefined;
 }
 
 /** Draws head, visible rows, scroll bar; returns the state with `top` and `page` as they fit this size. */
@@ -122,27 +131,30 @@ export function drawTable<T extends object>(
   rows: readonly T[],
   columns: readonly Column<T>[],
   state: TableState,
-  { focus, empty, head = true }: TableLook,
+  { focus, empty, head = true, window }: TableLook,
 ): TableState {
-  const shown = tableRows(rows, columns, state);
+  const shown = window ? rows : tableRows(rows, columns, state);
+  const { from, count } = window ?? { from: 0, count: shown.length };
   const page = Math.max(1, canvas.height - (head ? 1 : 0));
-  const fitted = clamp({ ...state, page }, shown.length);
+  const fitted = clamp({ ...state, page }, count);
   const body = canvas.area(0, head ? 1 : 0, canvas.width, page);
-  if (shown.length === 0) {
-    const say = rows.length > 0 ? `Nothing matches “${state.filter}”. Esc shows all.` : empty;
+  if (count === 0) {
+    const say =
+      rows.length > 0 || (window && state.filter !== '') ? `Nothing matches “${state.filter}”. Esc shows all.` : empty;
     wrap(say, canvas.width).forEach((line, y) => {
       body.put(0, y, line, 'dim');
     });
     return fitted;
   }
-  const widths = layoutOf(shown, columns, fitted, canvas.width, head);
+  const widths = layoutOf(shown, columns, { ...fitted, top: fitted.top - from }, canvas.width, head);
   if (head) drawHead(canvas, columns, widths, fitted);
-  for (let y = 0; y < page && fitted.top + y < shown.length; y += 1) {
-    const row = shown[fitted.top + y];
-    if (row)
-      drawRow(body, y, row, columns, widths, focus && fitted.top + y === fitted.at, fitted.top + y === fitted.at);
+  for (let y = 0; y < page && fitted.top + y < count; y += 1) {
+    const row = shown[fitted.top + y - from];
+    const here = fitted.top + y === fitted.at;
+    if (row) drawRow(body, y, row, columns, widths, focus && here, here);
+    else body.put(MARK, y, '…', 'dim');
   }
-  drawScrollbar(body, fitted.top, shown.length);
+  drawScrollbar(body, fitted.top, count);
   return fitted;
 }
 
@@ -223,9 +235,14 @@ function matching<T>(rows: readonly T[], columns: readonly Column<T>[], filter: 
 
 const UNITS: Readonly<Record<string, number>> = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12, PB: 1e15 };
 
-/** `1.5 GB` before `900 MB` would be wrong, and `10` before `9` as well. */
+const SECONDS: Readonly<Record<string, number>> = { s: 1, min: 60, h: 3600, d: 86_400 };
+
+/** `1.5 GB` before `900 MB` would be wrong, `10` before `9` and `2 min 05 s` before `42 s` as well. A date is a text. */
 function sortKey(text: string): number | string {
-  const match = /^(-?[\d,]+(?:\.\d+)?)\s*(\w+)?/.exec(text);
+  const time = /^(\d+(?:\.\d+)?) (s|min|h|d)(?: (\d+) (s|min|h))?$/.exec(text);
+  if (time)
+    return Number(time[1]) * (SECONDS[time[2] ?? ''] ?? 1) + Number(time[3] ?? 0) * (SECONDS[time[4] ?? ''] ?? 0);
+  const match = /^(-?[\d,]+(?:\.\d+)?)\s*([a-z]+)?(?![-:\w])/i.exec(text);
   if (!match) return text.toLowerCase();
   const unit = match[2] === undefined ? 1 : UNITS[match[2]];
   return unit === undefined ? text.toLowerCase() : Number((match[1] ?? '').replaceAll(',', '')) * unit;
@@ -256,7 +273,7 @@ function layoutOf<T>(
   width: number,
   head = true,
 ): number[] {
-  const seen = [...rows.slice(0, SAMPLE), ...rows.slice(state.top, state.top + state.page)];
+  const seen = [...rows.slice(0, SAMPLE), ...rows.slice(Math.max(0, state.top), state.top + state.page)];
   const widths = columns.map((column, index) =>
     seen.reduce(
       (most, row) => Math.max(most, displayWidth(clean(column.value(row)))),

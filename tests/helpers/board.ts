@@ -229,6 +229,7 @@ export function running(name: string, more: Partial<Running> = {}): Running {
     start_time: ago(2),
     end_time: null,
     process_id: 1,
+    started_by: '',
     control: '',
     files_copied: 0,
     files_skipped: 0,

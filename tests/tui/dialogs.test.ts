@@ -2,7 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Canvas } from '../../tui/canvas.ts';
-import { ask, confirmLoss, type Form, type FormValues, fill, tell } from '../../tui/dialogs.ts';
+import { ask, confirmLoss, type Form, type FormValues, fill, pick, tell } from '../../tui/dialogs.ts';
 import type { InputEvent } from '../../tui/input.ts';
 import { bindingFor, EVERYWHERE, footerHints, keyName, MOVE_KEYS } from '../../tui/keymap.ts';
 import { matches, splitWords } from '../../tui/palette.ts';
@@ -49,6 +49,25 @@ test('a question about a loss names it, and takes neither Enter nor Esc for a ye
   assert.equal(play(question, ['y']), { overlay: null, effects: [quit] });
   assert.equal(play(question, ['down', 'enter']), { overlay: null, effects: [quit] });
   assert.ok(play(question, ['x', 'k', 'k']).overlay);
+});
+
+test('one of many is taken by Enter or by a click, and none by Esc', () => {
+  const options = Array.from({ length: 40 }, (_, index) => ({
+    text: `run ${index} \x1b[31m`,
+    help: 'ended',
+    effects: [{ kind: 'go' as const, screen: String(index) }],
+  }));
+  const list = pick('Which run', options);
+  assert.match(shown(list), 'run 0 ␛[31m');
+  assert.equal(play(list, ['j', 'j', 'k', 'enter']).effects, [{ kind: 'go', screen: '1' }]);
+  assert.equal(play(list, ['G', 'enter']).effects, [{ kind: 'go', screen: '39' }]);
+  assert.equal(play(list, ['pgdn', 'g', 'enter']).effects, [{ kind: 'go', screen: '0' }]);
+  assert.equal(play(list, ['esc']), { overlay: null, effects: [] });
+  const lines = shown(list).split('\n');
+  const y = lines.findIndex((line) => line.includes('run 3 '));
+  const click = { kind: 'mouse', action: 'click', x: lines[y]?.indexOf('run 3') ?? 0, y: y + 1 } as const;
+  assert.equal(list.input(click, view), { overlay: null, effects: [{ kind: 'go', screen: '3' }] });
+  assert.ok(list.input({ ...click, x: 0 }, view).overlay);
 });
 
 test('a long question stays inside a small terminal', () => {

@@ -73,6 +73,46 @@ test('o sorts by each column up, down, and then not at all; sizes by what they a
   assert.equal(seen, ['abc', 'cba', 'cba', 'abc', 'bac']);
 });
 
+test('numbers, sizes, times and dates are sorted by what they mean', () => {
+  const column = [{ title: 'X', value: ({ path }: { path: string }) => path }];
+  const order = (...texts: string[]): string[] => {
+    const rows = texts.map((path) => ({ path, size: '' }));
+    return tableRows(rows, column, { sort: { column: 0, descending: false }, filter: '' }).map(({ path }) => path);
+  };
+  assert.equal(order('10', '9', '1,000'), ['9', '10', '1,000']);
+  assert.equal(order('1.50 GB', '900 MB', '46.0 MB/s'), ['46.0 MB/s', '900 MB', '1.50 GB']);
+  assert.equal(order('2 min 05 s', '1 h 01 min', '42 s', '0.8 s'), ['0.8 s', '42 s', '2 min 05 s', '1 h 01 min']);
+  assert.equal(order('26-11-20 14:30', '26-11-19 15:12', '25-12-31 00:00'), [
+    '25-12-31 00:00',
+    '26-11-19 15:12',
+    '26-11-20 14:30',
+  ]);
+  assert.equal(order('412 GB / 2.00 TB', '1.10 TB / 8.00 TB', '62%', '7%'), [
+    '7%',
+    '62%',
+    '412 GB / 2.00 TB',
+    '1.10 TB / 8.00 TB',
+  ]);
+});
+
+test('a window shows rows that are sorted elsewhere, and says which are not there yet', () => {
+  const rows = [{ path: 'x.raf', size: '1 B' }];
+  const canvas = new Canvas(30, 4, THEME);
+  const look = { focus: true, empty: 'none', window: { from: 1, count: 3 } };
+  const state = drawTable(canvas, rows, columns, { ...emptyTable, at: 1, sort: { column: 0, descending: true } }, look);
+  assert.equal(
+    canvas
+      .lines()
+      .map((line) => line.trimEnd())
+      .slice(1),
+    ['  …', '▸ x.raf   1 B', '  …'],
+  );
+  const area = { x: 0, y: 0, width: 30, height: 4 };
+  const click = { kind: 'mouse', action: 'click', x: 5, y: 3 } as const;
+  assert.is(tableMouse(state, click, area, rows, columns, look.window)?.at, 2);
+  assert.is(tableMouse(state, { ...click, action: 'wheeldown' }, area, rows, columns, look.window)?.at, 2);
+});
+
 test('a filter takes every word in any column; Esc shows all', () => {
   const typed = press(emptyTable, ['/', 'r', 'a', 'f', ' ', '9', 'enter']);
   assert.is(typed.typing, false);

@@ -1,5 +1,7 @@
 /** The screens in the order of their tabs. A new one is a file beside this and a line here. */
 import type { AnyScreen } from '../screen.ts';
+import { history } from './history.ts';
 import { home } from './home.ts';
+import { run } from './run.ts';
 
-export const SCREENS: readonly AnyScreen[] = [home];
+export const SCREENS: readonly AnyScreen[] = [home, run, history];
