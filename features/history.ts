@@ -17,6 +17,7 @@ import { defineCommand, definePanel, renderTable, runIfMain } from '../shared/fe
 import { formatBytes, formatCount, formatDuration, formatRate, formatTime, plural } from '../shared/format.ts';
 import { csvOf, jsonOf, secondsOf } from '../shared/history-files.ts';
 import { isGone, type ProcessIdentity, thisProcess } from '../shared/machine.ts';
+import { type LoggedOperation, logEnded, logInterrupted, logStarted } from '../shared/operation-log.ts';
 import { displayPath } from '../shared/paths.ts';
 import { movedFrom } from '../shared/renames.ts';
 import { wholeNumber } from '../shared/run-options.ts';
@@ -141,6 +142,7 @@ export async function startOperation(start: OperationStart, ctx: Context): Promi
       ],
     ),
   );
+  logStarted(start, ctx);
   return lastId;
 }
 
@@ -151,14 +153,15 @@ export async function startOperation(start: OperationStart, ctx: Context): Promi
 export async function completeOperation(id: number, result: OperationResult, status: EndStatus, ctx: Context) {
   const db = await ctx.db();
   const columns = Object.keys(NOTHING_DONE).map((column) => `${column} = ?1 ->> '${column}'`);
-  const { changes } = await db.transaction(() =>
-    db.run(
+  const ended = await db.transaction(() =>
+    db.get<LoggedOperation>(
       `UPDATE sync_operations SET ${columns.join(', ')}, status = ?2, end_time = ?3, progress = NULL, control = ''
-        WHERE id = ?4`,
+        WHERE id = ?4 RETURNING uuid, operation_type, group_id, target_name`,
       [JSON.stringify({ ...result, problems: result.problems.slice(0, 1000) }), status, ctx.now().toISOString(), id],
     ),
   );
-  if (changes === 0) throw unknownOperation(String(id));
+  if (!ended) throw unknownOperation(String(id));
+  logEnded(ended, result, status, ctx);
   await pruneActions(db, ctx);
 }
 
@@ -187,7 +190,9 @@ export async function markInterrupted(ctx: Context): Promise<number> {
   const db = await ctx.db();
   const sql = `UPDATE sync_operations SET status = 'failed', reason = 'interrupted', end_time = ?1, control = ''
     WHERE status = 'running' AND id IN (SELECT value FROM json_each(?2))`;
-  return (await db.transaction(() => db.run(sql, [ctx.now().toISOString(), JSON.stringify(gone)]))).changes;
+  const { changes } = await db.transaction(() => db.run(sql, [ctx.now().toISOString(), JSON.stringify(gone)]));
+  if (changes > 0) logInterrupted(gone, ctx);
+  return changes;
 }
 
 /** Newest first. */

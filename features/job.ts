@@ -3,15 +3,16 @@
  * back, ejecting, and one sentence that says how it went. Nothing is asked of anybody: what needs an answer fails.
  */
 import { type Context, refusingPrompts } from '../shared/context.ts';
-import { messageOf, TandemError } from '../shared/errors.ts';
+import type { TandemError } from '../shared/errors.ts';
 import { formatBytes, formatCount, plural } from '../shared/format.ts';
-import { quote, shellWord } from '../shared/named.ts';
+import { quote } from '../shared/named.ts';
 import { displayPath } from '../shared/paths.ts';
 import { type DriveInfo, ejectDrive, listDrives } from './detect.ts';
 import { getGroup } from './groups.ts';
 import { matchPair, type Pair, ROLE_NAME } from './pairs.ts';
 import { type RunFlags, type SyncResult, syncToBackup } from './sync.ts';
 import type { Target } from './targets.ts';
+import { sentenceOf, syncSentence } from './telling.ts';
 import { choiceOf, type Ending, type Schedule, targetsOfEntry } from './timetable.ts';
 import { type VerifyFlags, type VerifyResult, verifyFiles } from './verify.ts';
 
@@ -111,27 +112,8 @@ function missingOf(pair: Pair & { problem?: TandemError }): string | null {
 }
 
 function syncJob(result: SyncResult): JobResult {
-  const { files_copied, files_moved, files_deleted, files_skipped, files_failed, conflicts_detected } = result;
-  const counts: [number, string][] = [
-    [files_moved, 'renamed'],
-    [files_deleted, 'deleted'],
-    [files_failed, 'failed'],
-  ];
-  const parts = [
-    `${plural(files_copied, 'file')} copied (${formatBytes(result.bytes_copied)})`,
-    ...counts.flatMap(([count, what]) => (count > 0 ? [`${formatCount(count)} ${what}`] : [])),
-    `${formatCount(files_skipped)} unchanged`,
-    ...(conflicts_detected > 0 ? [plural(conflicts_detected, 'conflict')] : []),
-  ];
-  const [problem] = result.problems;
-  const why = problem ? ` ${displayPath(problem.path)}: ${displayPath(problem.message)}` : '';
-  return {
-    status: result.status,
-    message: `Sync of ${displayPath(result.target)} ${result.status}: ${parts.join(', ')}.${why}`,
-    operation: result.operation_id,
-    conflicts: conflicts_detected,
-    result,
-  };
+  const { status, operation_id: operation, conflicts_detected: conflicts } = result;
+  return { status, message: syncSentence(result), operation, conflicts, result };
 }
 
 function verifyJob(result: VerifyResult): JobResult {
@@ -165,14 +147,7 @@ async function letGo(which: 'backup' | 'both', view: View, deeds: Deeds, done: J
         await deeds.eject(drive, ctx);
         done.message += ` ${name} is safe to remove.`;
       } catch (error) {
-        const hint = error instanceof TandemError && error.hint !== undefined ? ` ${error.hint}` : '';
-        done.message += ` ${name} was not ejected: ${messageOf(error)}${hint}`;
+        done.message += ` ${name} was not ejected: ${sentenceOf(error)}`;
       }
     }
-}
-
-/** The next step for a person, where conflicts wait. */
-export function conflictAdvice({ target }: Schedule, count: number): string {
-  const wait = count === 1 ? '1 conflict waits' : `${formatCount(count)} conflicts wait`;
-  return `${wait} in ${displayPath(target)}, untouched on both drives: tandem conflicts list ${shellWord(target)}`;
 }

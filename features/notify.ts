@@ -1,5 +1,5 @@
 /**
- * Tells people of runs that nobody watches: desktop, any program, web addresses, as `notify:` in app.yaml says. `notify`
+ * Tells people of runs that they do not see: desktop, any program, web addresses, as `notify:` in app.yaml says. `notify`
  * returns at once and never throws; each channel has a queue of its own, so that a slow one holds up neither a run nor
  * the other channels. How a notice reaches its channel lies in channels.ts.
  */
@@ -34,6 +34,8 @@ export interface NoticeInput {
   message: string;
   operation_id?: string | null | undefined;
   schedule_id?: string | null | undefined;
+  /** Somebody sees it happen: only channels that name the event in `events` are told. */
+  attended?: boolean | undefined;
 }
 
 /** Takes a notice for every channel that wants it. What goes wrong is a warning in `ctx.emit`. */
@@ -45,7 +47,7 @@ export function notify(input: NoticeInput, ctx: Context): void {
     ctx.emit({ kind: 'warning', message: `Nobody was told of it: ${messageOf(error)}` });
     return;
   }
-  const { groups: _groups, ...said } = input;
+  const { groups: _groups, attended: _attended, ...said } = input;
   const notice: Notice = {
     ...said,
     status: input.event,
@@ -111,8 +113,9 @@ function eventsOf(channel: ChannelSetting): readonly NoticeEvent[] {
   return channel.type === 'webhook' && channel.style === 'healthchecks' ? HEALTH : USUAL;
 }
 
-function wants(channel: ChannelSetting, { event, group_id, target, groups = [] }: NoticeInput): boolean {
-  if (!eventsOf(channel).includes(event)) return false;
+function wants(channel: ChannelSetting, { event, group_id, target, groups = [], attended }: NoticeInput): boolean {
+  const events = attended === true ? (channel.events ?? []) : eventsOf(channel);
+  if (!events.includes(event)) return false;
   if (channel.groups === undefined) return true;
   const names = [group_id, target, ...groups].map(foldText);
   return channel.groups.some((group) => names.includes(foldText(group)));

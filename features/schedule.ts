@@ -34,7 +34,7 @@ import {
   type Schedule,
 } from './timetable.ts';
 
-export { type JobEvent, runScheduleNow, runScheduler, Scheduler, type SchedulerDeps } from './scheduler.ts';
+export { type JobEvent, keepTime, runScheduleNow, runScheduler, Scheduler, type SchedulerDeps } from './scheduler.ts';
 export {
   addSchedule,
   listSchedules,
@@ -149,9 +149,7 @@ function listText(schedules: readonly Schedule[], now: Date, paint: Paint): stri
   if (schedules.length === 0) return EMPTY;
   const late = (time: string | null): boolean => time !== null && Date.parse(time) < now.getTime() - 2 * GRACE * 1000;
   const idle = schedules.some(({ enabled, next_run }) => enabled && late(next_run));
-  const hint = idle
-    ? `\n${paint('warn', 'Nothing carries them out at this moment: start `tandem schedule run` or the daemon.')}`
-    : '';
+  const hint = idle ? `\n${paint('warn', 'Nothing carries them out at this moment: start `tandem daemon run`.')}` : '';
   return renderTable(schedules, columns, paint) + hint;
 }
 

@@ -7,16 +7,19 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Context } from '../shared/context.ts';
+import { endWithin } from '../shared/ending.ts';
 import { errnoOf, messageOf, TandemError } from '../shared/errors.ts';
 import { formatDuration, plural } from '../shared/format.ts';
-import { createBell } from '../shared/mount-events.ts';
+import { log } from '../shared/log.ts';
+import { type Bell, createBell } from '../shared/mount-events.ts';
 import { displayPath } from '../shared/paths.ts';
 import { type DriveEvent, type DriveInfo, watchDrives } from './detect.ts';
 import { listGroups } from './groups.ts';
-import { carryOut, conflictAdvice, DEEDS, type Deeds, type JobResult, type View, viewOf } from './job.ts';
+import { carryOut, DEEDS, type Deeds, type JobResult, type View, viewOf } from './job.ts';
 import { drainNotices, type NoticeInput, notify } from './notify.ts';
 import { lastOf } from './parts.ts';
 import { wholeOf } from './targets.ts';
+import { conflictSentence, sentenceOf } from './telling.ts';
 import {
   changeMark,
   claimRun,
@@ -128,15 +131,11 @@ export class Scheduler {
    */
   async close(): Promise<void> {
     this.#soft.abort();
-    const timer = setTimeout(() => this.#hard.abort(), HARD_AFTER);
-    const ended = this.#ticks.then(() => this.idle());
-    try {
-      // A drive that does not answer at all must not hold up the end.
-      await Promise.race([ended, sleep(LEFT_AFTER, undefined, { ref: false })]);
-      await drainNotices(LAST_NOTICES);
-    } finally {
-      clearTimeout(timer);
-    }
+    await endWithin(
+      this.#ticks.then(() => this.idle()),
+      this.#hard,
+    );
+    await drainNotices(LAST_NOTICES);
   }
 
   async #look(): Promise<void> {
@@ -273,7 +272,7 @@ export class Scheduler {
     const event = ended.status === 'completed' ? 'completed' : 'failed';
     this.#tell(entry, view, event, ended.message, ended.operation);
     if (ended.conflicts > 0)
-      this.#tell(entry, view, 'conflict', conflictAdvice(entry, ended.conflicts), ended.operation);
+      this.#tell(entry, view, 'conflict', conflictSentence(entry.target, ended.conflicts), ended.operation);
   }
 
   /** A schedule whose target is gone, or whose settings are broken: it says so, once. */
@@ -328,6 +327,7 @@ export class Scheduler {
       const message =
         good === null ? `${name} was never synced as a whole.` : `Backup of ${name} is ${plural(old, 'day')} old.`;
       const notice = { event: 'overdue', group_id: group.id, target: group.name, message, schedule_id: null } as const;
+      log(this.#ctx, 'warn', 'backup.overdue', message, { group_id: group.id, target: group.name });
       this.#deps.report(notice);
       this.#deps.notify(notice, this.#ctx);
     }
@@ -341,6 +341,8 @@ export class Scheduler {
     operation_id: string | null = null,
   ): void {
     const notice = { event, group_id, groups, target, message, operation_id, schedule_id };
+    const level = event === 'failed' ? 'error' : event === 'started' || event === 'completed' ? 'info' : 'warn';
+    log(this.#ctx, level, `schedule.${event}`, message, { schedule_id, target, group_id, operation_id });
     this.#deps.report(notice);
     this.#deps.notify(notice, this.#ctx);
   }
@@ -378,16 +380,21 @@ export async function runScheduler(ctx: Context, deps: Partial<SchedulerDeps> = 
     scheduler.drivesChanged(event),
   ).catch((error: unknown) => ctx.emit({ kind: 'warning', message: `Drives cannot be watched: ${messageOf(error)}` }));
   try {
-    while (!ctx.signal.aborted) {
-      await scheduler.tick();
-      const wait = scheduler.nextWake().getTime() - ctx.now().getTime();
-      // Other processes change the schedules, and a timer stands still while the computer sleeps.
-      await bell.wait(Math.min(Math.max(wait, SHORTEST), POLL));
-    }
+    await keepTime(scheduler, bell, ctx);
   } finally {
     stop.abort();
     await scheduler.close();
     await Promise.race([watching, sleep(1000, undefined, { ref: false })]);
+  }
+}
+
+/** Looks whenever something is due, or the bell rings, until `ctx.signal` aborts. */
+export async function keepTime(scheduler: Scheduler, bell: Bell, ctx: Context): Promise<void> {
+  while (!ctx.signal.aborted) {
+    await scheduler.tick();
+    const wait = scheduler.nextWake().getTime() - ctx.now().getTime();
+    // Other processes change the schedules, and a timer stands still while the computer sleeps.
+    await bell.wait(Math.min(Math.max(wait, SHORTEST), POLL));
   }
 }
 
@@ -414,7 +421,7 @@ export async function runScheduleNow(id: string, ctx: Context, deps: Partial<Dee
     await endRun(id, ended, ctx);
     return ended;
   } catch (error) {
-    await endRun(id, { status: 'failed', message: sentence(error), operation: null }, ctx);
+    await endRun(id, { status: 'failed', message: sentenceOf(error), operation: null }, ctx);
     throw error;
   }
 }
@@ -428,8 +435,6 @@ const LOOK_AGAIN = 60_000;
 const DRIVES_FOR = 60_000;
 const POLL = 2000;
 const SHORTEST = 20;
-const HARD_AFTER = 6500;
-const LEFT_AFTER = 8500;
 const LAST_NOTICES = 1000;
 const DAY = 86_400_000;
 /** Runs on different drives at the same time. */
@@ -444,13 +449,8 @@ async function runJob(entry: Entry, view: View, deeds: Deeds, ctx: Context): Pro
   } catch (error) {
     if (ctx.signal.aborted) return { kept: 'The scheduler was stopped before the run began.' };
     const passing = error instanceof TandemError && (error.code === 'drive_missing' || error.code === 'locked');
-    if (passing || errnoOf(error) === 'SQLITE_BUSY') return { kept: sentence(error) };
-    const failed: Ending = { status: 'failed', message: sentence(error), operation: null };
+    if (passing || errnoOf(error) === 'SQLITE_BUSY') return { kept: sentenceOf(error) };
+    const failed: Ending = { status: 'failed', message: sentenceOf(error), operation: null };
     return { ...failed, conflicts: 0, result: null };
   }
-}
-
-function sentence(error: unknown): string {
-  const hint = error instanceof TandemError && error.hint !== undefined ? ` ${error.hint}` : '';
-  return `${messageOf(error)}${hint}`;
 }

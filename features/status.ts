@@ -4,6 +4,7 @@
  * drives, so that it answers at once; whether the files agree is the question of `tandem sync status`.
  */
 import type { Context } from '../shared/context.ts';
+import { type DaemonStatus, daemonStatus } from '../shared/daemon-row.ts';
 import {
   type Column,
   defineCommand,
@@ -13,7 +14,7 @@ import {
   renderTable,
   runIfMain,
 } from '../shared/feature.ts';
-import { formatAge, formatCount, plural } from '../shared/format.ts';
+import { formatAge, formatCount, formatTime, plural } from '../shared/format.ts';
 import { countConflicts } from '../shared/inbox.ts';
 import { displayPath } from '../shared/paths.ts';
 import { barLine } from '../shared/progress.ts';
@@ -55,6 +56,7 @@ export interface Status {
   operations: Operation[];
   /** What is, or is to be, watched. */
   watchers: WatchRow[];
+  daemon: DaemonStatus;
   /** ISO 8601, UTC. */
   now: string;
 }
@@ -80,7 +82,14 @@ export async function readStatus(ctx: Context): Promise<Status> {
     const storage = whole ? await storageOf(whole, ctx) : null;
     groups.push({ ...group, ...summarise(await runsOf(group.id, ctx), waiting.get(group.id) ?? 0, now), storage });
   }
-  return { drives, groups, operations, watchers: await readWatchers(ctx), now: now.toISOString() };
+  return {
+    drives,
+    groups,
+    operations,
+    watchers: await readWatchers(ctx),
+    daemon: await daemonStatus(ctx),
+    now: now.toISOString(),
+  };
 }
 
 /** What needs attention, and the next step, in the order of urgency; sentences that are safe for a terminal. */
@@ -239,6 +248,26 @@ function watcherLine({ target, status, message }: WatchRow): string {
   return [`${displayPath(target)}: ${status}`, ...(message === '' ? [] : [displayPath(message)])].join('. ');
 }
 
+/** Undefined: it is not there, and nothing waits for it. */
+function daemonLine(
+  { running, answers, started, watchers, schedules }: DaemonStatus,
+  paint: Paint,
+): string | undefined {
+  const parts = [
+    ...(watchers.enabled > 0 ? [plural(watchers.enabled, 'watcher')] : []),
+    ...(schedules.enabled > 0 ? [plural(schedules.enabled, 'schedule')] : []),
+  ];
+  if (running) {
+    const since = `running since ${started === null ? '—' : formatTime(new Date(started))}`;
+    const how = answers ? paint('good', since) : paint('warn', `${since}, but it does not answer`);
+    return parts.length > 0 ? `${how}, ${parts.join(', ')}` : how;
+  }
+  if (parts.length === 0) return undefined;
+  const idle = watchers.enabled > watchers.running || schedules.enabled > 0;
+  const wait = parts.length === 1 && watchers.enabled + schedules.enabled === 1 ? 'waits' : 'wait';
+  return idle ? paint('warn', `not running: ${parts.join(' and ')} ${wait} for tandem daemon run`) : undefined;
+}
+
 const NO_DRIVE = 'No drive is connected. Plug one in, or use a folder: tandem detect add PATH --label LABEL';
 
 function statusText(status: Status, paint: Paint): string {
@@ -251,6 +280,8 @@ function statusText(status: Status, paint: Paint): string {
   if (operations.length > 0) {
     parts.push(part('Running', operations.flatMap((operation) => operationLines(operation, now)).join('\n')));
   }
+  const daemon = daemonLine(status.daemon, paint);
+  if (daemon !== undefined) parts.push(part('Daemon', daemon));
   if (watchers.length > 0) parts.push(part('Watched', watchers.map(watcherLine).join('\n')));
   const sign = { bad: '✗ ', warn: '⚠ ', plain: '' };
   const advice = adviceFor(status).map(({ style, text }) => paint(style, sign[style] + text));

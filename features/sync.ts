@@ -3,11 +3,9 @@
  * drives. This file is the face of that: the typed API, the commands, the dashboard's panel. The decision lies in
  * reconcile.ts, the plan in plan.ts, its execution in apply.ts.
  */
-import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { writeFileAtomic } from '../shared/config.ts';
 import type { Context } from '../shared/context.ts';
-import { spawnDetached } from '../shared/detach.ts';
 import { EXIT, messageOf, type Problem, TandemError } from '../shared/errors.ts';
 import type { Progress } from '../shared/events.ts';
 import {
@@ -24,6 +22,7 @@ import { formatBytes, formatDuration, formatRate, parseDuration, parseSize, plur
 import { displayPath, relPath } from '../shared/paths.ts';
 import { choiceOf, lockFlags, lockOptions, measured, targetOptions, wholeNumber } from '../shared/run-options.ts';
 import { savingsText } from '../shared/space.ts';
+import { runDetached } from './background.ts';
 import { carryProjects } from './catalog.ts';
 import { getGroup, listGroups } from './groups.ts';
 import { assertGuards } from './guards.ts';
@@ -40,6 +39,7 @@ import { settleByPolicy } from './settle.ts';
 import { megabytesOf, steeringVerbs } from './steering.ts';
 import { requireForm, sayPlainVersions } from './storing.ts';
 import { type Target, targetName, targetOf, targetsOf } from './targets.ts';
+import { lastNotices, toldSync } from './telling.ts';
 import { lookAhead } from './travel.ts';
 
 export { calculateChecksum } from '../shared/hash.ts';
@@ -67,13 +67,7 @@ export async function applySavedPlan(
   flags: RunFlags,
   ctx: Context,
 ): Promise<SyncResult> {
-  const { kind, project_id: id = '', name, role = null } = plan.target;
-  const target: Target = {
-    group: getGroup(plan.target.group_id, ctx),
-    subpath: relPath(plan.target.subpath),
-    project: kind === 'project' ? { id, name, role } : null,
-  };
-  return runLocked(target, flags, ctx, async ({ pair }) => {
+  return runLocked(targetOfPlan(plan, ctx), flags, ctx, async ({ pair }) => {
     if (pair.masterUuid !== plan.master_uuid || pair.backupUuid !== plan.backup_uuid) {
       throw new TandemError('invalid', `The plan was made for other drives than group '${pair.group.name}' has now.`, {
         hint: 'Make a new plan with `tandem sync plan`.',
@@ -149,6 +143,15 @@ export function readPlan(file: string): Plan {
 }
 
 // --- internal ---
+
+function targetOfPlan(plan: Plan, ctx: Context): Target {
+  const { kind, project_id: id = '', name, role = null } = plan.target;
+  return {
+    group: getGroup(plan.target.group_id, ctx),
+    subpath: relPath(plan.target.subpath),
+    project: kind === 'project' ? { id, name, role } : null,
+  };
+}
 
 /** @param flagsFor the flags of a run on this target. */
 async function syncTargets(
@@ -417,13 +420,8 @@ export const command = defineCommand({
       run: async ({ args, options }, ctx) => {
         const names = namesOf(args, options, ctx);
         if (options['dryRun']) return planOutput(await planAll(names, options, ctx), options['verbose'] === true);
-        if (options['detach']) return detach(names, options, ctx);
-        const results: SyncResult[] = [];
-        for (const name of names) {
-          const targets = await targetsOf(name, choiceOf(options), ctx);
-          results.push(await syncTargets(targets, (target) => flagsOf(options, target), ctx));
-          if (ctx.signal.aborted) break;
-        }
+        if (options['detach']) return runDetached(names, choiceOf(options), repeatFlags(options), ctx);
+        const results = await runNamed(names, options, ctx);
         return {
           json: results.length === 1 ? results[0] : results,
           text: (paint) => results.map((result) => describeResult(result, paint)).join('\n'),
@@ -454,13 +452,15 @@ export const command = defineCommand({
         ...lockOptions,
       ],
       run: async ({ args, options }, ctx) => {
-        const result = await applySavedPlan(
-          readPlan(args['plan'] as string),
-          (options['skip'] as string[] | undefined) ?? [],
-          lockFlags(options),
-          ctx,
-        );
-        return { json: result, text: (paint) => describeResult(result, paint), exitCode: exitCodeOf([result]) };
+        const plan = readPlan(args['plan'] as string);
+        const skip = (options['skip'] as string[] | undefined) ?? [];
+        const run = (heard: Context): Promise<SyncResult> => applySavedPlan(plan, skip, lockFlags(options), heard);
+        try {
+          const result = await toldSync([targetOfPlan(plan, ctx)], run, ctx);
+          return { json: result, text: (paint) => describeResult(result, paint), exitCode: exitCodeOf([result]) };
+        } finally {
+          await lastNotices();
+        }
       },
     },
     status: {
@@ -482,6 +482,22 @@ export const command = defineCommand({
     ...steeringVerbs,
   },
 });
+
+async function runNamed(names: readonly string[], options: Values, ctx: Context): Promise<SyncResult[]> {
+  const results: SyncResult[] = [];
+  try {
+    for (const name of names) {
+      const targets = await targetsOf(name, choiceOf(options), ctx);
+      const run = (heard: Context): Promise<SyncResult> =>
+        syncTargets(targets, (target) => flagsOf(options, target), heard);
+      results.push(await toldSync(targets, run, ctx));
+      if (ctx.signal.aborted) break;
+    }
+    return results;
+  } finally {
+    await lastNotices();
+  }
+}
 
 async function planAll(names: readonly string[], options: Values, ctx: Context): Promise<Plan[]> {
   const plans: Plan[] = [];
@@ -506,43 +522,6 @@ function describeStatus(status: SyncStatus, paint: Paint): string {
     last ? `  last run: ${last.status} at ${last.start_time}, ${last.files_copied} copied` : '  never synced',
     ...(status.last_success === null ? [] : [`  last complete sync: ${status.last_success}`]),
   ].join('\n');
-}
-
-const START_WITHIN = 15_000;
-
-/** Starts the run as a process of its own and waits until its operation is in the journal. */
-async function detach(targets: readonly string[], options: Values, ctx: Context): Promise<Output> {
-  const [target] = targets;
-  if (target === undefined || targets.length > 1)
-    throw new TandemError('usage', `--detach takes one target: current value is ${targets.length}.`, {
-      hint: 'Start one run for each group.',
-    });
-  await targetsOf(target, choiceOf(options), ctx);
-  const operation = randomUUID();
-  const child = spawnDetached(
-    ['sync', 'run', target, '--operation-id', operation, '--yes', ...repeatFlags(options)],
-    ctx,
-  );
-  let code: number | undefined;
-  void child.ended.then((ended) => {
-    code = ended;
-  });
-  try {
-    for (const deadline = Date.now() + START_WITHIN; Date.now() < deadline; ) {
-      const found = (await listOperations({ limit: 20, whole: true }, ctx)).find(({ uuid }) => uuid === operation);
-      if (found) return { json: { operation_id: operation, process_id: child.pid }, text: () => operation };
-      if (code !== undefined)
-        throw new TandemError('failed', `The run ended before it began: ${child.complaint().trim()}`, {
-          hint: 'Run it without --detach to see more.',
-        });
-      await new Promise((done) => setTimeout(done, 50));
-    }
-    throw new TandemError('failed', `The background run did not begin within ${START_WITHIN / 1000} s.`, {
-      hint: 'See `tandem history list`.',
-    });
-  } finally {
-    child.release();
-  }
 }
 
 /** The same run options again, as words. */

@@ -8,7 +8,7 @@ import type { Context } from '../shared/context.ts';
 import type { Row, SqlValue } from '../shared/db.ts';
 import { messageOf, TandemError } from '../shared/errors.ts';
 import { closest } from '../shared/format.ts';
-import { isGone, type ProcessIdentity, thisProcess } from '../shared/machine.ts';
+import { isGone, type ProcessIdentity, readProcess, thisProcess } from '../shared/machine.ts';
 import { quote } from '../shared/named.ts';
 import { displayPath } from '../shared/paths.ts';
 import { readProjects } from '../shared/projects-file.ts';
@@ -341,16 +341,8 @@ function entryOf(row: Row): Entry {
     last_operation: text('last_operation'),
     when: triggerOf(row),
     covered: new Date(String(row['covered'])),
-    runner: runnerOf(text('runner')),
+    runner: readProcess(text('runner')),
   };
-}
-
-function runnerOf(text: string | null): ProcessIdentity | null {
-  try {
-    return text === null ? null : (JSON.parse(text) as ProcessIdentity);
-  } catch {
-    return null;
-  }
 }
 
 /** Says of a schedule why it can never run; undefined: its target is known. Looks at this computer's files only. */

@@ -4,7 +4,7 @@
  * watchers. How a watcher works is in watcher.ts, what it does with a change in touched.ts.
  */
 import type { Context } from '../shared/context.ts';
-import { TandemError } from '../shared/errors.ts';
+import { messageOf, TandemError } from '../shared/errors.ts';
 import { type Column, defineCommand, definePanel, type OptionSpec, renderTable, runIfMain } from '../shared/feature.ts';
 import { formatAge, plural } from '../shared/format.ts';
 import { OPTIONS } from '../shared/options.ts';
@@ -21,6 +21,7 @@ import {
 } from '../shared/watch-rows.ts';
 import type { SyncResult } from './run.ts';
 import { type Choice, type Target, targetName, targetsOf } from './targets.ts';
+import { lastNotices, WatchTeller } from './telling.ts';
 import { Watcher, type WatcherOptions, type WatchState } from './watcher.ts';
 
 export type { WatchRow } from '../shared/watch-rows.ts';
@@ -80,7 +81,7 @@ export async function watchedTarget(row: WatchPlace, ctx: Context): Promise<Targ
  */
 export async function watchTargets(
   targets: readonly Target[],
-  options: Omit<WatcherOptions, 'watchId' | 'onState' | 'onResult'>,
+  options: OwnOptions,
   listener: WatchListener,
   ctx: Context,
 ): Promise<void> {
@@ -89,14 +90,7 @@ export async function watchTargets(
     for (const target of targets) {
       const row = await ensureWatcher(placeOf(target), ctx);
       if (!(await claimWatcher(row.watch_id, ctx))) throw watchedElsewhere(row);
-      const name = targetName(target);
-      const watcher = new Watcher(target, ctx, {
-        ...options,
-        debounce: options.debounce ?? row.debounce_seconds ?? undefined,
-        watchId: row.watch_id,
-        onState: (state, message) => listener.state(name, state, message),
-        onResult: (result) => listener.synced(name, result),
-      });
+      const watcher = watcherOf(row, target, options, listener, ctx);
       open.push({ row, watcher });
       await watcher.start();
     }
@@ -106,8 +100,42 @@ export async function watchTargets(
       await watcher.close();
       if (!row.enabled) await removeUnlessEnabled(row, ctx);
     }
+    await lastNotices();
   }
 }
+
+/**
+ * A watcher of a row that this process has claimed; it tells through `notify` what is new.
+ * @param teller of the same row before, if there was one.
+ */
+export function watcherOf(
+  row: WatchRow,
+  target: Target,
+  options: OwnOptions,
+  listener: WatchListener,
+  ctx: Context,
+  teller: WatchTeller = new WatchTeller(target, ctx, row.message),
+): Watcher {
+  const name = targetName(target);
+  const failed = (error: unknown): void => ctx.emit({ kind: 'warning', message: messageOf(error) });
+  return new Watcher(target, ctx, {
+    ...options,
+    debounce: options.debounce ?? row.debounce_seconds ?? undefined,
+    watchId: row.watch_id,
+    onState: (state, message) => {
+      teller.state(state, message);
+      listener.state(name, state, message);
+    },
+    onResult: (result) => {
+      void teller.synced(result).catch(failed);
+      listener.synced(name, result);
+    },
+    onTrouble: (message) => teller.failed(message),
+  });
+}
+
+/** What is the same for all watchers of a process. */
+export type OwnOptions = Omit<WatcherOptions, 'watchId' | 'onState' | 'onResult' | 'onTrouble'>;
 
 export interface WatchListener {
   state(target: string, state: WatchState, message: string): void;

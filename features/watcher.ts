@@ -6,18 +6,19 @@
  */
 import { join } from 'node:path';
 import type { Context } from '../shared/context.ts';
-import { messageOf, TandemError } from '../shared/errors.ts';
+import { errnoOf, messageOf, TandemError } from '../shared/errors.ts';
 import { Filter } from '../shared/filters.ts';
-import { createBell } from '../shared/mount-events.ts';
+import { log } from '../shared/log.ts';
+import { type Bell, createBell } from '../shared/mount-events.ts';
 import { joinPath, relPath } from '../shared/paths.ts';
 import { alwaysExcluded } from '../shared/scan.ts';
 import { type TreeEvents, watchTree } from '../shared/tree-events.ts';
 import { TouchQueue } from '../shared/watch-queue.ts';
 import { noteWatcher, readWatchers, releaseWatcher, type WatchNews } from '../shared/watch-rows.ts';
-import { watchDrives } from './detect.ts';
+import { type DriveEvent, watchDrives } from './detect.ts';
 import type { SyncResult } from './run.ts';
 import { openPair, syncOptions } from './session.ts';
-import type { Target } from './targets.ts';
+import { type Target, targetName } from './targets.ts';
 import { type Batch, Follower } from './touched.ts';
 
 export type WatchState =
@@ -26,7 +27,9 @@ export type WatchState =
   | `degraded: scanning every ${number} s (${string})`
   | 'waiting for drive'
   | 'paused'
-  | 'stopped';
+  | 'stopped'
+  /** Of one that the daemon starts again. */
+  | 'failed';
 
 export interface WatcherOptions {
   /** Row of the table `watchers` that it reports to, and takes its pauses from. */
@@ -39,8 +42,12 @@ export interface WatcherOptions {
   scanEvery?: number;
   /** Seconds until all folders have to be watched. */
   patience?: number;
+  /** Somebody who follows the drives already; without it the watcher does so itself. Returns what ends it. */
+  follow?: ((heard: (event: DriveEvent) => void) => () => void) | undefined;
   onState?(state: WatchState, message: string): void;
   onResult?(result: SyncResult): void;
+  /** A look failed, for no passing reason. */
+  onTrouble?(message: string): void;
 }
 
 /** How often it asks what is wanted of it. */
@@ -56,7 +63,7 @@ export class Watcher {
   private readonly ctx: Context;
   private readonly options: WatcherOptions;
   private readonly ending = new AbortController();
-  private readonly bell: ReturnType<typeof createBell>;
+  private readonly bell: Bell;
   private readonly queue: TouchQueue;
   private readonly follower: Follower;
   private readonly fullEvery: number;
@@ -89,6 +96,7 @@ export class Watcher {
   private readonly newFolders = new Set<string>();
   private loop: Promise<void> | undefined;
   private drives: Promise<void> | undefined;
+  private unfollow: (() => void) | undefined;
 
   constructor(target: Target, ctx: Context, options: WatcherOptions = {}) {
     this.target = target;
@@ -128,20 +136,24 @@ export class Watcher {
         throw error;
       }
     }
-    this.drives = watchDrives(this.ctx, ({ kind, drive }) => {
-      this.lookForDrive = true;
-      if (kind !== 'changed' && this.place.includes(drive.drive_uuid ?? drive.mount_path)) this.unmounted = true;
-      this.bell.ring();
-    }).catch(() => {});
+    const heard = (event: DriveEvent): void => this.heard(event);
+    if (this.options.follow) this.unfollow = this.options.follow(heard);
+    else this.drives = watchDrives(this.ctx, heard).catch(() => {});
     await this.step();
     this.follower.warm();
     this.loop = this.live();
   }
 
-  /** Ends it; a run in flight finishes the files that it holds. */
+  /** Asks it to end; a run in flight finishes the files that it holds. `close` is still to be called. */
+  end(): void {
+    this.ending.abort();
+  }
+
+  /** Ends it, and waits for that. */
   async close(): Promise<void> {
     this.ending.abort();
-    await this.loop;
+    this.unfollow?.();
+    await this.loop?.catch(() => {});
     await this.drives;
     await this.closeEyes();
     await this.follower.close();
@@ -154,6 +166,12 @@ export class Watcher {
   /** Resolves when it was ended from outside. */
   async ended(): Promise<void> {
     await this.loop;
+  }
+
+  private heard({ kind, drive }: DriveEvent): void {
+    this.lookForDrive = true;
+    if (kind !== 'changed' && this.place.includes(drive.drive_uuid ?? drive.mount_path)) this.unmounted = true;
+    this.bell.ring();
   }
 
   private async live(): Promise<void> {
@@ -241,6 +259,7 @@ export class Watcher {
     } else {
       this.fullAt = Number.POSITIVE_INFINITY;
       this.again();
+      if (errnoOf(error) !== 'SQLITE_BUSY') this.options.onTrouble?.(messageOf(error));
     }
     await this.say(this.seeing(), messageOf(error));
   }
@@ -356,7 +375,12 @@ export class Watcher {
   }
 
   private async say(state: WatchState, message = this.news.message): Promise<void> {
-    if (state !== this.current || message !== this.news.message) this.options.onState?.(state, message);
+    if (state !== this.current || message !== this.news.message) {
+      const target = targetName(this.target);
+      const said = [`${target}: ${state}`, message].filter(Boolean).join('. ');
+      log(this.ctx, message === '' ? 'info' : 'warn', 'watcher.state', said, { target, state });
+      this.options.onState?.(state, message);
+    }
     this.current = state;
     Object.assign(this.news, { status: state, message });
     const { watchId } = this.options;

@@ -8,9 +8,11 @@ import { EXIT, messageOf, TandemError } from './errors.ts';
 import type { TandemEvent } from './events.ts';
 import type { Command, OptionSpec, Output, Paint, Style, Verb, VerbInput } from './feature.ts';
 import { closest } from './format.ts';
+import { log } from './log.ts';
 import { displayPath } from './paths.ts';
 import { ProgressView } from './progress.ts';
 import { terminalPrompts } from './prompts.ts';
+import { isTaken } from './strays.ts';
 
 export interface GlobalOptions {
   json?: boolean;
@@ -49,8 +51,10 @@ export async function runCommandLine(
   load: (name: string) => Promise<Command>,
 ): Promise<void> {
   const json = optionWords(words).includes('--json');
-  const crashed = (error: unknown): void => process.exit(reportError(error, json));
-  process.once('uncaughtException', crashed);
+  const crashed = (error: unknown): void => {
+    if (!isTaken(error)) process.exit(reportError(error, json));
+  };
+  process.on('uncaughtException', crashed);
   // A reader that went away (`| head -1`) is no failure, and a closed terminal must not end a run half-way.
   process.stdout.on('error', ignoreBrokenPipe);
   process.stderr.on('error', () => {});
@@ -272,6 +276,7 @@ async function runParsed(parsed: Parsed | undefined): Promise<number> {
   const noteEvent = (event: TandemEvent): void => {
     if (event.kind === 'operation_started' || event.kind === 'operation_ended')
       inOperation = event.kind === 'operation_started';
+    if (event.kind === 'warning' && inOperation) log(ctx, 'warn', 'warning', event.message);
     view.show(event);
   };
   const ctx = contextFor(globals, soft.signal, hard.signal, noteEvent, view);
@@ -285,12 +290,16 @@ async function runParsed(parsed: Parsed | undefined): Promise<number> {
     return output?.exitCode ?? EXIT.done;
   } finally {
     view.end();
+    // A drive that does not answer holds up neither the database nor the end.
+    if (verb.leaves) setTimeout(() => process.exit(), LEAVE_AFTER).unref();
     await ctx.close();
     process.stdout.off('error', noReader);
     for (const signal of STOP_SIGNALS) process.off(signal, stop);
   }
 }
 
+/** Milliseconds. */
+const LEAVE_AFTER = 500;
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 function contextFor(

@@ -90,7 +90,26 @@ export interface YamlSource<T> {
  * @throws TandemError `config` as `loadYaml` does.
  */
 export function readYaml<T>(source: YamlSource<T>): T {
-  const { path, schema, module, empty, cacheDir } = source;
+  const { path } = source;
+  const former = guardian && good.get(path);
+  const bare = isBare(path);
+  try {
+    if (former && bare) throw new Error(`${path} is gone or empty.`);
+    const value = readNow(source);
+    if (broken.delete(path)) guardian?.(`${path} is in order again.`, false);
+    if (!bare) good.set(path, { value });
+    return value;
+  } catch (error) {
+    if (!former) throw error;
+    const message = messageOf(error);
+    if (broken.get(path) !== message)
+      guardian?.(`${message.replace(/\.?$/, '.')} What it said before counts until it is mended.`, true);
+    broken.set(path, message);
+    return former.value as T;
+  }
+}
+
+function readNow<T>({ path, schema, module, empty, cacheDir }: YamlSource<T>): T {
   let bytes: Buffer;
   try {
     bytes = readFileSync(path);
@@ -146,6 +165,18 @@ export function fileStamp(path: string): string {
     if (errnoOf(error) === 'ENOENT') return 'absent';
     throw error;
   }
+}
+
+/**
+ * From now on a file that was read before and is broken, empty or gone is answered with what it said last; for a process
+ * that goes on for days. `say` hears of it once, and once more when the file is in order again. Returns what ends this.
+ */
+export function keepLastGood(say: (message: string, broken: boolean) => void): () => void {
+  guardian = say;
+  return () => {
+    guardian = undefined;
+    broken.clear();
+  };
 }
 
 /** Writes the document back, atomically, through a symlink and with the file's mode; refuses when the file changed since it was read. */
@@ -246,7 +277,35 @@ function syncFolder(path: string): void {
   }
 }
 
+/** Runs `work` unless another process that uses this lock does so now. @returns whether it did */
+export function ifLockFree(target: string, work: () => void): boolean {
+  const path = `${target}.lock`;
+  const mine = JSON.stringify({ ...thisProcess(), token: randomBytes(8).toString('hex') });
+  breakStaleLock(path);
+  if (!takeLock(path, mine)) return false;
+  try {
+    work();
+  } finally {
+    if (readLock(path)?.text === mine) rmSync(path, { force: true });
+  }
+  return true;
+}
+
 // --- internal ---
+
+/** By path, what a file said when it was read last, and what is wrong with it now. */
+const good = new Map<string, { value: unknown }>();
+const broken = new Map<string, string>();
+let guardian: ((message: string, broken: boolean) => void) | undefined;
+
+/** Editors empty a file, or take it away, in the moment before they write it. */
+function isBare(path: string): boolean {
+  try {
+    return statSync(path).size === 0;
+  } catch (error) {
+    return errnoOf(error) === 'ENOENT';
+  }
+}
 
 function takeLock(path: string, text: string): boolean {
   try {

@@ -88,6 +88,8 @@ export interface Verb {
   examples: readonly string[];
   args?: readonly ArgumentSpec[];
   options?: readonly OptionSpec[];
+  /** When it has ended the process ends, whatever still goes on in it. */
+  leaves?: true;
   /** `write` prints one line to stdout at once (for verbs that go on, such as `detect watch`). */
   run(input: VerbInput, ctx: Context, write: (line: string) => void): Promise<Output | undefined>;
 }

@@ -77,6 +77,13 @@ export async function countConflicts(ctx: Context): Promise<Map<string, number>>
   return new Map((rows ?? []).map(({ group_id, n }) => [group_id, n]));
 }
 
+/** How many of a group were found at this time (ISO 8601, UTC) or later, and wait. */
+export async function countConflictsSince(groupId: string, time: string, ctx: Context): Promise<number> {
+  const db = await ctx.dbIfExists();
+  const sql = 'SELECT count(*) AS n FROM conflicts WHERE group_id = ? AND detected_at >= ?';
+  return (await db?.get<{ n: number }>(sql, [groupId, time]))?.n ?? 0;
+}
+
 // --- internal ---
 
 const COLUMNS = ['path', 'conflict_type', 'reason', 'entry', 'master_facts', 'backup_facts'] as const;

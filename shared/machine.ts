@@ -44,6 +44,15 @@ export function isGone(other: ProcessIdentity): boolean {
   return start !== '' && other.start !== '' && start !== other.start;
 }
 
+/** A process as a row of the database keeps it; null: none, or nothing that can be read. */
+export function readProcess(text: string | null): ProcessIdentity | null {
+  try {
+    return text === null || text === '' ? null : (JSON.parse(text) as ProcessIdentity);
+  } catch {
+    return null;
+  }
+}
+
 /** Linux names each boot; elsewhere the process stands for its boot, so that "another boot" is never claimed. */
 function bootId(): string {
   return read('/proc/sys/kernel/random/boot_id');

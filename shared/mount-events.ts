@@ -22,8 +22,13 @@ export function followMounts(unmounted: Set<string>, ring: () => void): () => vo
   };
 }
 
+export interface Bell {
+  ring(): void;
+  wait(milliseconds: number): Promise<void>;
+}
+
 /** Waits that end early when rung; a ring while nobody waits ends the next one. */
-export function createBell(signal: AbortSignal): { ring: () => void; wait: (milliseconds: number) => Promise<void> } {
+export function createBell(signal: AbortSignal): Bell {
   let rung = false;
   let wake: (() => void) | undefined;
   const ring = (): void => {

@@ -170,7 +170,7 @@ const LARGEST = 16 * 1024 * 1024;
 const NONE: ProjectsFile = { version: 1, projects: [], deleted: [] };
 const HEADER = " tandem's projects, as far as this computer has seen them. You may edit this file; comments are kept.";
 
-function projectsFile(ctx: Context): string {
+export function projectsFile(ctx: Context): string {
   return join(ctx.configDir, 'projects.yaml');
 }
 

@@ -212,6 +212,19 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
       UNIQUE (group_id, project_id, role, subpath)
     )`,
   ],
+  [
+    // The one daemon of this database: its process, and what others ask of it.
+    `CREATE TABLE daemon (
+      id INTEGER PRIMARY KEY CHECK (id = 1),
+      process TEXT NOT NULL,
+      version TEXT NOT NULL,
+      started TIMESTAMP NOT NULL,
+      heartbeat TIMESTAMP NOT NULL,
+      metrics TEXT NOT NULL DEFAULT '',
+      message TEXT NOT NULL DEFAULT '',
+      control TEXT NOT NULL DEFAULT ''
+    )`,
+  ],
 ];
 
 // --- internal ---

@@ -2,6 +2,7 @@
 import { isAbsolute, join } from 'node:path';
 import type { ZodType } from 'zod';
 import { fileStamp, loadYaml, PACKAGE_CONFIG, readYaml, type YamlFile, zod } from './config.ts';
+import { parseSize } from './format.ts';
 
 export interface VirtualDriveSetting {
   /** Absolute. */
@@ -13,6 +14,10 @@ export interface VirtualDriveSetting {
 
 export const NOTICE_EVENTS = ['started', 'completed', 'failed', 'conflict', 'waiting', 'overdue'] as const;
 export type NoticeEvent = (typeof NOTICE_EVENTS)[number];
+
+/** From the least important to the most. */
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** Where notices go. Secrets are named by file or variable, and never stand here. */
 export type ChannelSetting = {
@@ -46,6 +51,7 @@ interface SettingsFile {
   paths?: { storage_groups_file?: string | undefined } | undefined;
   drives?: { allow_fixed?: boolean | string[] | undefined; virtual?: VirtualDriveSetting[] | undefined } | undefined;
   history?: { keep_operations?: number | undefined; keep_days?: number | undefined } | undefined;
+  log?: { level?: LogLevel | undefined; max_size?: number | string | undefined; keep?: number | undefined } | undefined;
   notify?: { overdue_days?: number | undefined; channels?: ChannelSetting[] | undefined } | undefined;
 }
 
@@ -56,6 +62,13 @@ export interface Settings {
   allowFixed: boolean | string[];
   virtualDrives: VirtualDriveSetting[];
   history: { keepOperations: number; keepDays: number };
+  log: {
+    level: LogLevel;
+    /** Bytes of a file of the log. */
+    maxSize: number;
+    /** Former files that are kept. */
+    keep: number;
+  };
   notify: {
     /** Age of a Backup from which it counts as overdue; 0: never. */
     overdueDays: number;
@@ -88,6 +101,11 @@ export function loadSettings(configDir: string, cacheDir?: string): Settings {
       keepOperations: user.history?.keep_operations ?? defaults.history?.keep_operations ?? 200,
       keepDays: user.history?.keep_days ?? defaults.history?.keep_days ?? 90,
     },
+    log: {
+      level: user.log?.level ?? defaults.log?.level ?? 'info',
+      maxSize: bytesOf(user.log?.max_size ?? defaults.log?.max_size),
+      keep: user.log?.keep ?? defaults.log?.keep ?? 5,
+    },
     notify: {
       overdueDays: user.notify?.overdue_days ?? defaults.notify?.overdue_days ?? 7,
       channels: user.notify?.channels ?? defaults.notify?.channels ?? [],
@@ -103,6 +121,17 @@ export function openSettingsFile(configDir: string): YamlFile<SettingsFile> {
 }
 
 // --- internal ---
+
+const LOG_SIZE = { least: 10_000, most: 100_000_000 } as const;
+
+function bytesOf(size: number | string | undefined): number {
+  return (typeof size === 'string' ? parseSize(size) : size) ?? LOG_SIZE.most / 10;
+}
+
+function isLogSize(size: number | string): boolean {
+  const bytes = typeof size === 'string' ? parseSize(size) : size;
+  return bytes !== undefined && bytes >= LOG_SIZE.least && bytes <= LOG_SIZE.most;
+}
 
 function schema(): ZodType<SettingsFile> {
   const z = zod();
@@ -124,6 +153,16 @@ function schema(): ZodType<SettingsFile> {
       .strictObject({
         keep_operations: z.number().int().min(1).optional(),
         keep_days: z.number().int().min(1).optional(),
+      })
+      .optional(),
+    log: z
+      .strictObject({
+        level: z.enum(LOG_LEVELS).optional(),
+        max_size: z
+          .union([z.number(), z.string()])
+          .refine(isLogSize, 'must be a size from 10kB to 100MB, for example 10MB')
+          .optional(),
+        keep: z.number().int().min(1).max(100).optional(),
       })
       .optional(),
     notify: z

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Context } from './context.ts';
 import type { Reader } from './db.ts';
-import { isGone, type ProcessIdentity, thisProcess } from './machine.ts';
+import { isGone, readProcess, thisProcess } from './machine.ts';
 
 /** One folder on the drives of one group. */
 export interface WatchPlace {
@@ -82,7 +82,7 @@ export async function claimWatcher(id: string, ctx: Context): Promise<boolean> {
   return db.transaction(async () => {
     const row = await db.get<{ process: string }>('SELECT process FROM watchers WHERE watch_id = ?', [id]);
     if (!row) return false;
-    const holder = processOf(row.process);
+    const holder = readProcess(row.process);
     if (holder && !isGone(holder) && holder.pid !== process.pid) return false;
     await db.run('UPDATE watchers SET process = ? WHERE watch_id = ?', [JSON.stringify(thisProcess()), id]);
     return true;
@@ -123,7 +123,7 @@ async function allRows(db: Reader): Promise<Stored[]> {
 }
 
 function toRow({ process: holder, enabled, paused, ...row }: Stored): WatchRow {
-  const owner = processOf(holder);
+  const owner = readProcess(holder);
   const alive = owner !== null && !isGone(owner);
   return {
     ...row,
@@ -133,14 +133,6 @@ function toRow({ process: holder, enabled, paused, ...row }: Stored): WatchRow {
     queue_length: alive ? row.queue_length : 0,
     process_id: alive ? owner.pid : null,
   };
-}
-
-function processOf(text: string): ProcessIdentity | null {
-  try {
-    return text === '' ? null : (JSON.parse(text) as ProcessIdentity);
-  } catch {
-    return null;
-  }
 }
 
 function isSame(a: WatchPlace, b: WatchPlace): boolean {

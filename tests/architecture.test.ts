@@ -98,6 +98,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   manifests: ['history', 'session'],
   saved: [],
   sync: [
+    'background',
+    'telling',
     'saved',
     'detect',
     'refill',
@@ -182,7 +184,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
     'travel',
   ],
   watcher: ['detect', 'run', 'session', 'targets', 'touched'],
-  watch: ['run', 'targets', 'watcher'],
+  watch: ['run', 'targets', 'telling', 'watcher'],
+  supervisor: ['detect', 'targets', 'telling', 'watch'],
+  metrics: ['detect', 'history', 'schedule'],
+  unit: [],
+  log: [],
+  background: ['history', 'targets'],
+  telling: ['notify', 'run', 'targets'],
   inspect: [
     'control',
     'groups',
@@ -201,10 +209,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   generation: ['session'],
   brought: ['generation', 'history', 'reconcile', 'session'],
   timetable: ['catalog', 'groups', 'targets'],
-  job: ['detect', 'groups', 'pairs', 'sync', 'targets', 'timetable', 'verify'],
-  scheduler: ['detect', 'groups', 'job', 'notify', 'parts', 'targets', 'timetable'],
+  job: ['detect', 'groups', 'pairs', 'sync', 'targets', 'telling', 'timetable', 'verify'],
+  scheduler: ['detect', 'groups', 'job', 'notify', 'parts', 'targets', 'telling', 'timetable'],
   schedule: ['job', 'scheduler', 'timetable'],
-  daemon: ['detect', 'history', 'watch', 'schedule', 'notify'],
+  daemon: ['detect', 'history', 'metrics', 'notify', 'schedule', 'supervisor', 'telling', 'unit', 'watch'],
   report: ['catalog', 'history', 'parts', 'settle', 'targets'],
   status: 'any',
   doctor: 'any',
@@ -214,6 +222,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
 
 /** Steps of other features, and what `groups` stands on: without a command of their own. */
 const WITHOUT_COMMAND = [
+  'background',
+  'telling',
+  'supervisor',
+  'metrics',
+  'unit',
   'wizard',
   'sides',
   'colliding',
@@ -289,6 +302,7 @@ const ONE_HOME: Readonly<Record<string, RegExp>> = {
   koffi: /^shared\/syscalls\.ts$/,
   blessed: /^tui\/terminal\.ts$/,
   commander: /^shared\/cli\.ts$/,
+  pino: /^shared\/log\.ts$/,
 };
 
 interface Import {

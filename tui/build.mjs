@@ -12,8 +12,9 @@ import { basename, extname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
-/** Used at a start, and without native code: inside the bundle they are in its code cache. */
-const BUNDLED = /^(commander|@bomb\.sh\/tab)(\/|$)/;
+/** Used at a start or by each run, and without native code: inside the bundle they are in its code cache. */
+const BUNDLED =
+  /^(commander|@bomb\.sh\/tab|pino|@pinojs\/redact|pino-std-serializers|sonic-boom|atomic-sleep|on-exit-leak-free|quick-format-unescaped|safe-stable-stringify|thread-stream|real-require)(\/|$)/;
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');

@@ -65,6 +65,14 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
     summary: 'Who is told of runs that nobody watches',
     load: () => import('../features/notify.ts'),
   },
+  daemon: {
+    summary: 'One process for watchers, schedules and drives',
+    load: () => import('../features/daemon.ts'),
+  },
+  log: {
+    summary: 'What all runs, watchers and schedules noted',
+    load: () => import('../features/log.ts'),
+  },
   doctor: {
     summary: 'Check what this machine offers, and say how to mend it',
     load: () => import('../features/doctor.ts'),

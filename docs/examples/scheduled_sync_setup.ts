@@ -29,7 +29,7 @@ try {
     console.log(`${schedule_id}: ${displayPath(target)}, ${enabled ? 'enabled' : 'paused'}`);
     for (const time of times) console.log(`  ${formatTime(time)}`);
   }
-  console.log('Carry them out with: tandem schedule run');
+  console.log('Carry them out with: tandem daemon run');
 } catch (error) {
   console.error(displayPath(messageOf(error)));
   process.exitCode = error instanceof TandemError ? error.exitCode : 1;

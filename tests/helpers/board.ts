@@ -259,8 +259,25 @@ export function running(name: string, more: Partial<Running> = {}): Running {
   };
 }
 
+export function daemon(more: Partial<Overview['daemon']> = {}): Overview['daemon'] {
+  return {
+    running: false,
+    answers: false,
+    process_id: null,
+    version: null,
+    started: null,
+    heartbeat: null,
+    metrics: null,
+    message: '',
+    watchers: { enabled: 0, running: 0 },
+    schedules: { enabled: 0, running: 0 },
+    ...more,
+  };
+}
+
 export function overview(more: Partial<Overview> = {}): Overview {
-  return { drives: [], groups: [], operations: [], watchers: [], now: NOW.toISOString(), advice: [], ...more };
+  const now = NOW.toISOString();
+  return { drives: [], groups: [], operations: [], watchers: [], daemon: daemon(), now, advice: [], ...more };
 }
 
 // --- internal ---

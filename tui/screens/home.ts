@@ -270,7 +270,26 @@ function onTable<R>(
 
 // --- internal: data ---
 
-const NOTHING: Overview = { drives: [], groups: [], operations: [], watchers: [], now: '', advice: [] };
+const NOTHING: Overview = {
+  drives: [],
+  groups: [],
+  operations: [],
+  watchers: [],
+  daemon: {
+    running: false,
+    answers: false,
+    process_id: null,
+    version: null,
+    started: null,
+    heartbeat: null,
+    metrics: null,
+    message: '',
+    watchers: { enabled: 0, running: 0 },
+    schedules: { enabled: 0, running: 0 },
+  },
+  now: '',
+  advice: [],
+};
 
 function driveRowsOf(view: HomeView): readonly DriveRow[] {
   return driveRows(view.read('status').value ?? NOTHING, view.read('running').value ?? NO_RUNS);
