@@ -12,6 +12,9 @@ import { setBandwidthLimit, setControl } from '../features/steering.ts';
 import type { Context } from '../shared/context.ts';
 import { type Entry, paletteEntries } from './entries.ts';
 import { type FeedLine, feedOf, type Seen } from './feed.ts';
+import { type Following, logReads } from './reads/log.ts';
+import { scheduleReads } from './reads/schedules.ts';
+import { settingReads } from './reads/settings.ts';
 
 /** What the reader remembers between two answers. */
 export interface Memory {
@@ -20,6 +23,10 @@ export interface Memory {
   readonly seen: Seen[];
   /** Rates of running operations in bytes per second, by uuid, newest last; bounded. */
   readonly rates: Map<string, number[]>;
+  /** The log, while it is shown. */
+  log?: Following | undefined;
+  /** A question has another answer now. */
+  news(name: 'log'): void;
 }
 
 export interface Read<T> {
@@ -56,6 +63,9 @@ export const READS = {
   ),
   /** Every command of the command line, for the palette. */
   commands: define<Entry[]>(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, () => paletteEntries()),
+  ...scheduleReads,
+  ...logReads,
+  ...settingReads,
 };
 
 export const ASKS: Readonly<Record<string, (args: readonly string[], ctx: Context) => Promise<void>>> = {

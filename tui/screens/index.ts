@@ -1,5 +1,8 @@
 /** The screens in the order of their tabs. A new one is a file beside this and a line here. */
 import type { AnyScreen } from '../screen.ts';
 import { home } from './home.ts';
+import { log } from './log.ts';
+import { schedules } from './schedules.ts';
+import { settings } from './settings.ts';
 
-export const SCREENS: readonly AnyScreen[] = [home];
+export const SCREENS: readonly AnyScreen[] = [home, schedules, log, settings];
