@@ -13,7 +13,7 @@ export function scheduleColumns(now: Date, wide: boolean): readonly Column<Sched
     { title: 'On', value: ({ enabled }) => (enabled ? '[x]' : '[ ]') },
     { title: 'Name', value: ({ schedule_id }) => schedule_id },
     { title: 'Target', value: targetText },
-    { title: 'When', value: whenWords },
+    { title: 'When', value: (one) => (wide ? whenWords(one) : shortWhen(one)) },
     { title: 'Job', value: jobWords },
     { title: 'Next', value: (one) => nextWords(one, now), style: nextStyle },
     { title: 'Last', value: (one) => lastWords(one, now, wide), style: lastStyle },
@@ -167,6 +167,11 @@ let WATCHERS: Kept<WatchRow> = { key: '', columns: [] };
 let COMING: Kept<Upcoming> = { key: '', columns: [] };
 
 const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
+
+/** Without what Enter tells. */
+function shortWhen(one: Schedule): string {
+  return one.trigger === 'on-connect' ? 'when plugged in' : whenWords({ ...one, zone: '' });
+}
 
 const clock = (at: Date): string => formatTime(at).slice(11, 16);
 

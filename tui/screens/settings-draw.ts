@@ -46,7 +46,7 @@ export function drawSettings(canvas: Canvas, view: SettingsScreenView): Settings
   const wrong = mistakesOf(view, state);
   const list = box.area(0, 0, box.width, room);
   entries.slice(top, top + room).forEach((entry, y) => {
-    drawEntry(list.area(0, y, list.width - 1, 1), entry, top + y === at, state, wrong);
+    drawEntry(list.area(0, y, list.width - 2, 1), entry, top + y === at, state, wrong);
   });
   drawScrollbar(list, top, entries.length);
   box.put(0, room, '─'.repeat(box.width), 'border');

@@ -70,9 +70,10 @@ export function entriesOf(view: SettingsView | undefined): readonly Entry[] {
 export function moved(entries: readonly Entry[], at: number, step: number): number {
   const last = entries.length - 1;
   let next = Math.max(0, Math.min(last, at + step));
-  const direction = step < 0 ? -1 : 1;
-  while (entries[next]?.kind === 'head' && next + direction >= 0 && next + direction <= last) next += direction;
-  return entries[next]?.kind === 'head' ? at : next;
+  // Above the first title there is nothing.
+  const direction = step < 0 && next > 0 ? -1 : 1;
+  while (entries[next]?.kind === 'head' && next < last) next += direction;
+  return next;
 }
 
 /** As it would be after saving. */
