@@ -120,6 +120,7 @@ class Daemon {
   private readonly supervisor: Supervisor;
   private readonly bell: ReturnType<typeof createBell>;
   private readonly started: Date;
+  private readonly database: number | undefined;
   private drives: readonly DriveInfo[] = [];
   private metrics = '';
   private trouble = '';
@@ -131,6 +132,7 @@ class Daemon {
   constructor(ctx: Context, { report = () => {}, scheduler = {}, supervisor = {} }: Partial<DaemonDeps>) {
     this.report = report;
     this.started = ctx.now();
+    this.database = databaseInode(ctx);
     this.ctx = {
       ...ctx,
       signal: AbortSignal.any([ctx.signal, this.ending.signal]),
@@ -185,12 +187,12 @@ class Daemon {
 
   /** Says that it lives, and hears what is asked of it. */
   private async heart(): Promise<void> {
-    const database = databaseInode(this.ctx);
     let beatAt = Number.NEGATIVE_INFINITY;
     let said = '';
     while (!this.ctx.signal.aborted) {
       try {
-        if (databaseInode(this.ctx) !== database) throw new Lost('Its database was taken away.');
+        const database = databaseInode(this.ctx);
+        if (database === undefined || database !== this.database) throw new Lost('Its database was taken away.');
         const now = Date.now();
         const news = JSON.stringify([this.metrics, this.message]);
         const due = now - beatAt >= BEAT_EVERY || now < beatAt || news !== said;

@@ -50,7 +50,7 @@ export function readLog(filter: LogFilter, lines: number, ctx: Context, end?: nu
   const found: LogLine[] = [];
   const file = logFile(ctx);
   for (let number = 0; found.length < lines; number += 1) {
-    const bytes = readIfThere(number === 0 ? file : formerLog(file, number));
+    const bytes = readIfThere(nameFor(file, number));
     if (bytes === undefined) {
       // A moment ago the newest may have been set aside, and the next one not begun.
       if (number === 0 && statSync(formerLog(file, 1), { throwIfNoEntry: false })) continue;
@@ -80,19 +80,21 @@ export async function followLog(
   try {
     for (const line of readLog(filter, lines, ctx, open?.at ?? 0)) onLine(line);
     while (!ctx.signal.aborted) {
-      open ??= openTail(file, 'start');
+      // Nothing was there at first: all that is there now is new.
+      open ??= openTail(nameFor(file, Math.max(0, numberOf(undefined, file) - 1)), 'start');
       for (const text of open ? newLines(open) : []) {
         const line = parseLine(text, filter);
         if (line) onLine(line);
       }
       if (open && isSetAside(open, file)) {
         // Whoever had it open may have written one line more. A second look, and the next file.
-        if (open.leaving) {
+        const next: Tail | undefined = open.leaving ? openNext(open, file) : undefined;
+        open.leaving = true;
+        if (next) {
           closeSync(open.fd);
-          open = openNext(open, file);
+          open = next;
           continue;
         }
-        open.leaving = true;
       }
       await sleep(LOOK_EVERY, undefined, { signal: ctx.signal }).catch(() => {});
     }
@@ -128,13 +130,33 @@ function openTail(file: string, from: 'start' | 'end'): Tail | undefined {
   }
 }
 
-/** The file that was begun after this one: several may have been set aside since. */
+/**
+ * The file that was begun after this one: several may have been set aside since, and one may be at this moment, which shifts
+ * all of them. Undefined: that cannot be told now.
+ */
 function openNext({ inode }: Tail, file: string): Tail | undefined {
-  for (let number = 1; ; number += 1) {
-    const stat = statSync(formerLog(file, number), { throwIfNoEntry: false });
-    if (stat === undefined) return openTail(file, 'start');
-    if (stat.ino === inode) return openTail(number === 1 ? file : formerLog(file, number - 1), 'start');
+  const number = numberOf(inode, file);
+  if (number === 0) return undefined;
+  const next = openTail(nameFor(file, number - 1), 'start');
+  if (next && numberOf(inode, file) === number) return next;
+  if (next) closeSync(next.fd);
+  return undefined;
+}
+
+function nameFor(file: string, number: number): string {
+  return number === 0 ? file : formerLog(file, number);
+}
+
+/** How old the file is by now; one more than the oldest when it was removed. */
+function numberOf(inode: number | undefined, file: string): number {
+  let last = -1;
+  // While they are shifted, one of them is missing.
+  for (let number = 0; number <= last + 2; number += 1) {
+    const stat = statSync(nameFor(file, number), { throwIfNoEntry: false });
+    if (stat && stat.ino === inode) return number;
+    if (stat) last = number;
   }
+  return last + 1;
 }
 
 function isSetAside({ inode }: Tail, file: string): boolean {

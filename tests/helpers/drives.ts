@@ -119,7 +119,7 @@ function whyNot(kind: DriveKind): string | undefined {
   return undefined;
 }
 
-function installed(tool: string): boolean {
+export function installed(tool: string): boolean {
   return [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin'].some((folder) => {
     try {
       accessSync(join(folder, tool), constants.X_OK);
