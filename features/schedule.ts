@@ -79,6 +79,29 @@ export async function nextTimes(id: string, count: number, ctx: Context): Promis
   return nextRuns(entry.when, dueSince(entry.when, entry.covered, ctx.now()).covered, count);
 }
 
+/** A run to come. */
+export interface Upcoming {
+  schedule_id: string;
+  target: string;
+  /** ISO 8601, UTC. */
+  at: string;
+  /** More than four a day are to come, and only the first is listed. */
+  often: boolean;
+}
+
+/** The runs of the next days of all schedules that are on, in their order; those that plugging in starts are not known. */
+export async function upcomingRuns(days: number, ctx: Context): Promise<Upcoming[]> {
+  const end = ctx.now().getTime() + days * 86_400_000;
+  const runs = (await readEntries(ctx)).flatMap(({ when, covered, enabled, schedule_id, target }): Upcoming[] => {
+    if (!enabled) return [];
+    const most = days * 4 + 1;
+    const times = nextRuns(when, dueSince(when, covered, ctx.now()).covered, most).filter((at) => at.getTime() <= end);
+    const often = times.length === most;
+    return times.slice(0, often ? 1 : most).map((at) => ({ schedule_id, target, at: at.toISOString(), often }));
+  });
+  return runs.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
+}
+
 // --- internal ---
 
 function exitCodeOf({ status, conflicts }: JobResult): ExitCode {
@@ -213,6 +236,7 @@ function newSchedule(args: Values, options: Values): NewSchedule {
     verify: options['verify'] === true,
     eject: eject === undefined ? '' : eject === true ? 'backup' : (eject as 'backup' | 'both'),
     missed: options['missed'] as NewSchedule['missed'],
+    paused: options['paused'] === true,
   };
 }
 
@@ -245,6 +269,7 @@ export const command = defineCommand({
         'tandem schedule add monday Archive --cron "0 9 * * MON" --zone Europe/Berlin',
         'tandem schedule add plugged Archive --on-connect --settle 10s --verify --eject',
         'tandem schedule add scrub Archive --preset weekly --job verify --sample 10',
+        'tandem schedule add nightly Archive --cron "30 3 * * *" --replace',
       ],
       args: [
         { name: 'id', description: 'how the schedule is called from now on' },
@@ -285,9 +310,12 @@ export const command = defineCommand({
           description: 'after sleep or downtime: run once what was missed, or skip it (default run)',
           choices: ['run', 'skip'],
         },
+        { flags: '--paused', description: 'off until it is resumed' },
+        { flags: '--replace', description: 'in the place of the schedule of this id, which has to be there' },
         ...targetOptions,
       ],
-      run: async ({ args, options }, ctx) => oneOutput(await addSchedule(newSchedule(args, options), ctx)),
+      run: async ({ args, options }, ctx) =>
+        oneOutput(await addSchedule(newSchedule(args, options), ctx, options['replace'] === true)),
     },
     list: {
       summary: 'all schedules, their next and last runs',

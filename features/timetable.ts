@@ -76,6 +76,8 @@ export interface NewSchedule {
   verify?: boolean | undefined;
   eject?: Schedule['eject'] | undefined;
   missed?: Schedule['missed'] | undefined;
+  /** Off until it is resumed. */
+  paused?: boolean | undefined;
 }
 
 /** How a run ended. */
@@ -86,46 +88,41 @@ export interface Ending {
 }
 
 /**
+ * @param replace a schedule of this id gives way to it; what is owed to it and how its last run ended stay.
  * @throws TandemError `invalid` for an id that is taken or cannot be one, `usage` for times that cannot be, `not_found` for
- * a target that is not known.
+ * a target that is not known, or when there is nothing to replace.
  */
-export async function addSchedule(input: NewSchedule, ctx: Context): Promise<Schedule> {
-  const { schedule_id: id, when, job = 'sync', sample, verify = false, eject = '', missed = 'run' } = input;
-  if (!/^[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]{0,63}$/u.test(id))
-    throw new TandemError('invalid', `${quote(id)} cannot be the id of a schedule.`, {
-      hint: 'Letters, digits, dots and dashes, up to 64: for example nightly-backup.',
-    });
+export async function addSchedule(input: NewSchedule, ctx: Context, replace = false): Promise<Schedule> {
+  const { schedule_id: id, paused = false } = input;
+  const former = replace ? await getSchedule(id, ctx) : undefined;
+  const enabled = !paused;
+  const definition = await definitionOf(input, ctx);
   const now = ctx.now();
-  checkTrigger(when, now);
-  checkWork(input);
-  const [first] = await targetsOf(input.target, { role: input.role, path: input.path }, ctx);
-  if (!first) throw new TandemError('not_found', `No group or project is called ${quote(input.target)}.`);
-  const { project, group } = first;
-  if (project !== null) await gatherProjects(ctx);
-  const row: Record<string, SqlValue> = {
-    schedule_id: id,
-    target_kind: project === null ? 'group' : 'project',
-    target_id: project?.id ?? group.id,
-    target_name: project?.name ?? group.name,
-    role: input.role === undefined ? '' : (project?.role ?? ''),
-    subpath: input.path === undefined ? '' : first.subpath,
-    ...columnsOf(when),
-    job,
-    sample: sample ?? null,
-    verify: verify ? 1 : 0,
-    eject,
-    missed,
-    created: now.toISOString(),
+  const times = {
     covered: now.toISOString(),
-    next_run: nextRun(when, now)?.toISOString() ?? null,
+    next_run: enabled ? (nextRun(input.when, now)?.toISOString() ?? null) : null,
+    due: null,
+    waiting: null,
+    enabled: enabled ? 1 : 0,
   };
-  const names = Object.keys(row);
+  const db = await ctx.db();
+  if (former) {
+    // What is owed stays owed, unless it is owed to other times.
+    const row = hasTimes(former, definition) && former.enabled === enabled ? definition : { ...definition, ...times };
+    const sql = `UPDATE schedules SET ${Object.keys(row)
+      .map((name) => `${name} = ?`)
+      .join(', ')} WHERE schedule_id = ?`;
+    await db.run(sql, [...Object.values(row), id]);
+    return getSchedule(id, ctx);
+  }
+  const whole = { schedule_id: id, ...definition, ...times, created: now.toISOString() };
+  const names = Object.keys(whole);
   const sql = `INSERT INTO schedules (${names.join(', ')}) VALUES (${names.map(() => '?').join(', ')})
     ON CONFLICT (schedule_id) DO NOTHING`;
-  const { changes } = await (await ctx.db()).run(sql, Object.values(row));
+  const { changes } = await db.run(sql, Object.values(whole));
   if (changes === 0)
     throw new TandemError('invalid', `A schedule is already called ${quote(id)}.`, {
-      hint: `Take another id, or remove that one first: tandem schedule remove ${displayPath(id)}`,
+      hint: 'Take another id, or give --replace as well to have it changed.',
     });
   return getSchedule(id, ctx);
 }
@@ -277,6 +274,39 @@ export async function releaseInterrupted(entries: readonly Entry[], ctx: Context
 
 // --- internal ---
 
+/** What runs when, checked. */
+async function definitionOf(input: NewSchedule, ctx: Context): Promise<Record<string, SqlValue>> {
+  const { schedule_id: id, when, job = 'sync', sample, verify = false, eject = '', missed = 'run' } = input;
+  if (!/^[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]{0,63}$/u.test(id))
+    throw new TandemError('invalid', `${quote(id)} cannot be the id of a schedule.`, {
+      hint: 'Letters, digits, dots and dashes, up to 64: for example nightly-backup.',
+    });
+  checkTrigger(when, ctx.now());
+  checkWork(input);
+  const [first] = await targetsOf(input.target, { role: input.role, path: input.path }, ctx);
+  if (!first) throw new TandemError('not_found', `No group or project is called ${quote(input.target)}.`);
+  const { project, group } = first;
+  if (project !== null) await gatherProjects(ctx);
+  return {
+    target_kind: project === null ? 'group' : 'project',
+    target_id: project?.id ?? group.id,
+    target_name: project?.name ?? group.name,
+    role: input.role === undefined ? '' : (project?.role ?? ''),
+    subpath: input.path === undefined ? '' : first.subpath,
+    ...columnsOf(when),
+    job,
+    sample: sample ?? null,
+    verify: verify ? 1 : 0,
+    eject,
+    missed,
+  };
+}
+
+function hasTimes({ trigger, expression, zone }: Schedule, definition: Record<string, SqlValue>): boolean {
+  const { trigger_kind, expression: other, zone: place } = definition;
+  return trigger === trigger_kind && expression === other && zone === place;
+}
+
 function checkWork({ when, job = 'sync', sample, verify = false, eject = '' }: NewSchedule): void {
   const refuse = (message: string, hint: string): never => {
     throw new TandemError('usage', message, { hint });
@@ -291,13 +321,14 @@ function checkWork({ when, job = 'sync', sample, verify = false, eject = '' }: N
 }
 
 function columnsOf(when: Trigger): Record<string, SqlValue> {
+  const others = { zone: '', seconds: 0 };
   switch (when.kind) {
     case 'interval':
-      return { trigger_kind: when.kind, expression: shortDuration(when.seconds), seconds: when.seconds };
+      return { ...others, trigger_kind: when.kind, expression: shortDuration(when.seconds), seconds: when.seconds };
     case 'cron':
-      return { trigger_kind: when.kind, expression: when.expression, zone: when.zone };
+      return { ...others, trigger_kind: when.kind, expression: when.expression, zone: when.zone };
     case 'on-connect':
-      return { trigger_kind: when.kind, expression: shortDuration(when.settle), seconds: when.settle };
+      return { ...others, trigger_kind: when.kind, expression: shortDuration(when.settle), seconds: when.settle };
   }
 }
 

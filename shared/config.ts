@@ -193,7 +193,7 @@ export function saveYaml(file: YamlFile<unknown>): void {
 
 /**
  * Brings the file from its value to `after` by touching only what differs, so that comments, order and spelling of the
- * rest stay, and writes it. Rows of a list are told apart by their `id`. Nothing is written unless the edited text
+ * rest stay, and writes it. Rows of a list are told apart by their `id`, `name` or `label`. Nothing is written unless the edited text
  * reads back as exactly `after` (an anchor used in two places would not).
  */
 export function saveYamlValue<T>(file: YamlFile<T>, after: T, schema: ZodType<T>): void {
@@ -358,8 +358,21 @@ type Keys = (string | number)[];
 type Row = Record<string, unknown>;
 
 const isRow = (value: unknown): value is Row => typeof value === 'object' && value !== null && !Array.isArray(value);
-const hasIds = (list: unknown): list is (Row & { id: string })[] =>
-  Array.isArray(list) && list.every((row) => isRow(row) && typeof row['id'] === 'string');
+
+const hasNames = (list: unknown, field: string): list is Row[] =>
+  Array.isArray(list) &&
+  list.every((row) => isRow(row) && typeof row[field] === 'string') &&
+  new Set(list.map((row: Row) => row[field])).size === list.length;
+
+/** The field that tells the rows of both lists apart; undefined: none does, or what was there before has another order. */
+function nameField(before: unknown, after: unknown): string | undefined {
+  return ['id', 'name', 'label'].find((field) => {
+    if (!hasNames(before, field) || !hasNames(after, field)) return false;
+    const names = (list: readonly Row[]): unknown[] => list.map((row) => row[field]);
+    const kept = names(before).filter((name) => names(after).includes(name));
+    return isDeepStrictEqual(names(after).slice(0, kept.length), kept);
+  });
+}
 
 function patch(document: Yaml.Document, at: Keys, before: unknown, after: unknown): void {
   if (isDeepStrictEqual(before, after)) return;
@@ -368,8 +381,11 @@ function patch(document: Yaml.Document, at: Keys, before: unknown, after: unknow
     for (const key of Object.keys(before))
       if (!(key in after) && document.hasIn([...at, key])) document.deleteIn([...at, key]);
     for (const key of Object.keys(after)) patch(document, [...at, key], before[key], after[key]);
-  } else if (hasIds(before) && hasIds(after) && yaml().isSeq(node) && node.items.length > 0) {
-    patchRows(document, at, before, after);
+    return;
+  }
+  const field = yaml().isSeq(node) && node.items.length > 0 ? nameField(before, after) : undefined;
+  if (field !== undefined) {
+    patchRows(document, at, field, before as Row[], after as Row[]);
   } else if (yaml().isScalar(node) && (typeof after !== 'object' || after === null)) {
     node.value = after;
   } else {
@@ -377,15 +393,21 @@ function patch(document: Yaml.Document, at: Keys, before: unknown, after: unknow
   }
 }
 
-function patchRows(document: Yaml.Document, at: Keys, before: readonly Row[], after: readonly Row[]): void {
+function patchRows(
+  document: Yaml.Document,
+  at: Keys,
+  field: string,
+  before: readonly Row[],
+  after: readonly Row[],
+): void {
   for (let index = before.length - 1; index >= 0; index -= 1) {
     const row = before[index] as Row;
-    const next = after.find((other) => other['id'] === row['id']);
+    const next = after.find((other) => other[field] === row[field]);
     if (next) patch(document, [...at, index], row, next);
     else document.deleteIn([...at, index]);
   }
-  const known = new Set(before.map((row) => row['id']));
-  for (const row of after) if (!known.has(row['id'])) document.addIn(at, quoted(document.createNode(row)));
+  const known = new Set(before.map((row) => row[field]));
+  for (const row of after) if (!known.has(row[field])) document.addIn(at, quoted(document.createNode(row)));
 }
 
 /** Empty sections left out; text in quotes: readers of YAML 1.1 take an unquoted time, `no` or `012` for something else. */

@@ -22,11 +22,16 @@ export interface Detached {
  * @param words as on the command line, without `tandem`
  * @param keepOutput what it prints on stdout can be asked for
  * @param startedBy who begins its operations, for the history
+ * @param stdin what it can read there, such as a secret; left out, nothing
  */
 export function spawnDetached(
   words: readonly string[],
   ctx: Pick<Context, 'configDir' | 'dataDir'>,
-  { keepOutput = false, startedBy = '' } = {},
+  {
+    keepOutput = false,
+    startedBy = '',
+    stdin,
+  }: { keepOutput?: boolean; startedBy?: string; stdin?: string | undefined } = {},
 ): Detached {
   const launcher = join(fileURLToPath(new URL('.', import.meta.url)), '..', 'tui', 'tandem.mjs');
   mkdirSync(join(ctx.dataDir, 'log'), { recursive: true });
@@ -36,9 +41,12 @@ export function spawnDetached(
   const out = keepOutput ? openSync(output, 'w', 0o600) : undefined;
   const child = spawn(process.execPath, [launcher, ...words, '--progress', 'none'], {
     detached: true,
-    stdio: ['ignore', out ?? 'ignore', fd],
+    stdio: [stdin === undefined ? 'ignore' : 'pipe', out ?? 'ignore', fd],
     env: { ...process.env, TANDEM_CONFIG: ctx.configDir, TANDEM_DATA: ctx.dataDir, TANDEM_STARTED_BY: startedBy },
   });
+  // It may end before it has read all of that.
+  child.stdin?.on('error', () => {});
+  child.stdin?.end(stdin);
   closeSync(fd);
   if (out !== undefined) closeSync(out);
   return {

@@ -49,6 +49,13 @@ export function secretLine(path: string): string {
   });
 }
 
+/** A line of text on stdin that is secret. @throws TandemError `usage` */
+export function secretOnStdin(): string {
+  const text = readFileSync(0, 'utf8').trim();
+  if (text !== '' && !/[\r\n]/.test(text)) return text;
+  throw new TandemError('usage', 'Stdin has to hold one line.', { hint: 'Write the address to it, and nothing else.' });
+}
+
 /** The variable TANDEM_PASSWORD, unless it is empty. */
 export function secretInEnvironment(): GivenSecret | undefined {
   const given = process.env['TANDEM_PASSWORD'];

@@ -1,7 +1,7 @@
 /** The application's settings: the user's `app.yaml` over the package's own commented `config/app.yaml`. */
 import { isAbsolute, join } from 'node:path';
 import type { ZodType } from 'zod';
-import { fileStamp, loadYaml, PACKAGE_CONFIG, readYaml, type YamlFile, zod } from './config.ts';
+import { fileStamp, loadYaml, PACKAGE_CONFIG, readYaml, saveYamlValue, type YamlFile, zod } from './config.ts';
 import { parseSize } from './format.ts';
 
 export interface VirtualDriveSetting {
@@ -45,14 +45,25 @@ export type ChannelSetting = {
     }
 );
 
+/** How the dashboard looks; `auto`: as the terminal says of itself. */
+export interface LookSetting {
+  theme: 'auto' | 'dark' | 'light' | 'mono';
+  colours: 'auto' | 256 | 16 | 8;
+  icons: 'auto' | 'unicode' | 'ascii';
+  mouse: boolean;
+  /** Drawings in a second that no key asked for, at most. */
+  fps: number;
+}
+
 /** The fields of `app.yaml`, all optional. */
-interface SettingsFile {
+export interface SettingsFile {
   version?: 1 | undefined;
   paths?: { storage_groups_file?: string | undefined } | undefined;
   drives?: { allow_fixed?: boolean | string[] | undefined; virtual?: VirtualDriveSetting[] | undefined } | undefined;
   history?: { keep_operations?: number | undefined; keep_days?: number | undefined } | undefined;
   log?: { level?: LogLevel | undefined; max_size?: number | string | undefined; keep?: number | undefined } | undefined;
   notify?: { overdue_days?: number | undefined; channels?: ChannelSetting[] | undefined } | undefined;
+  dashboard?: { [K in keyof LookSetting]?: LookSetting[K] | undefined } | undefined;
 }
 
 export interface Settings {
@@ -74,7 +85,11 @@ export interface Settings {
     overdueDays: number;
     channels: ChannelSetting[];
   };
+  dashboard: LookSetting;
 }
+
+/** Where no settings can be read. */
+export const PLAIN_LOOK: LookSetting = { theme: 'auto', colours: 'auto', icons: 'auto', mouse: true, fps: 10 };
 
 const cache = new Map<string, { stamp: string; settings: Settings }>();
 
@@ -110,14 +125,37 @@ export function loadSettings(configDir: string, cacheDir?: string): Settings {
       overdueDays: user.notify?.overdue_days ?? defaults.notify?.overdue_days ?? 7,
       channels: user.notify?.channels ?? defaults.notify?.channels ?? [],
     },
+    dashboard: { ...PLAIN_LOOK, ...defaults.dashboard, ...user.dashboard } as LookSetting,
   };
   cache.set(configDir, { stamp, settings });
   return settings;
 }
 
-/** The user's own settings file, for edits that keep comments (`detect add`). */
+/** The user's own settings file, for edits that keep comments. */
 export function openSettingsFile(configDir: string): YamlFile<SettingsFile> {
   return loadYaml(join(configDir, 'app.yaml'), schema());
+}
+
+/** What the package itself says. */
+export function defaultSettings(): SettingsFile {
+  return loadYaml(join(PACKAGE_CONFIG, 'app.yaml'), schema()).value;
+}
+
+export interface SettingsProblem {
+  /** Names of fields and numbers of rows, from the top. */
+  path: readonly PropertyKey[];
+  message: string;
+}
+
+/** What is wrong with settings as a whole; nothing: they may be saved. */
+export function settingsProblems(value: unknown): SettingsProblem[] {
+  const checked = schema().safeParse(value);
+  return checked.success ? [] : checked.error.issues.map(({ path, message }) => ({ path, message }));
+}
+
+/** Writes `after` by touching only what differs, so that comments stay. @throws TandemError as `saveYamlValue`. */
+export function saveSettings(file: YamlFile<SettingsFile>, after: SettingsFile): void {
+  saveYamlValue(file, after, schema());
 }
 
 // --- internal ---
@@ -172,6 +210,15 @@ function schema(): ZodType<SettingsFile> {
           .array(channel(z))
           .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, 'names of channels must differ')
           .optional(),
+      })
+      .optional(),
+    dashboard: z
+      .strictObject({
+        theme: z.enum(['auto', 'dark', 'light', 'mono']).optional(),
+        colours: z.union([z.literal('auto'), z.literal(256), z.literal(16), z.literal(8)]).optional(),
+        icons: z.enum(['auto', 'unicode', 'ascii']).optional(),
+        mouse: z.boolean().optional(),
+        fps: z.number().int().min(1).max(30).optional(),
       })
       .optional(),
   });

@@ -15,7 +15,8 @@ export interface Outcome {
 }
 
 export interface Commands {
-  start(words: readonly string[], label: string, onEnd: (outcome: Outcome) => void): void;
+  /** @param stdin a secret, which must not be among the words */
+  start(words: readonly string[], label: string, onEnd: (outcome: Outcome) => void, stdin?: string): void;
   /** Lets go of those that still run; they go on. */
   release(): void;
 }
@@ -23,8 +24,12 @@ export interface Commands {
 export function startCommands(folders: Folders): Commands {
   const going = new Set<Detached>();
   return {
-    start: (words, label, onEnd) => {
-      const command = spawnDetached([...words, '--no-color'], folders, { keepOutput: true, startedBy: 'dashboard' });
+    start: (words, label, onEnd, stdin) => {
+      const command = spawnDetached([...words, '--no-color'], folders, {
+        keepOutput: true,
+        startedBy: 'dashboard',
+        stdin,
+      });
       going.add(command);
       void command.ended.then((code) => {
         if (!going.delete(command)) return;

@@ -6,7 +6,9 @@
  * changes.
  */
 import { messageOf } from '../shared/errors.ts';
-import type { Commands } from './actions.ts';
+import { formatCount } from '../shared/format.ts';
+import type { LookSetting } from '../shared/settings.ts';
+import type { Commands, Outcome } from './actions.ts';
 import { tell } from './dialogs.ts';
 import type { InputEvent } from './input.ts';
 import {
@@ -35,11 +37,18 @@ export interface AppOptions {
   /** Milliseconds between two drawings that no key asked for. */
   pace: number;
   now(): Date;
+  /** How it looks by settings that were changed meanwhile; left out, it stays as it is. */
+  look?(settings: LookSetting): Look;
   /** False: the spinner stands still. */
   spin: boolean;
   open(events: Pick<TerminalOptions, 'onInput' | 'onResize' | 'onGone'>): Terminal;
   source(onChange: () => void): Source;
   commands: Commands;
+}
+
+/** What of it the settings say. */
+export interface Look extends Pick<AppOptions, 'theme' | 'pace'> {
+  mouse: boolean;
 }
 
 export interface App {
@@ -68,17 +77,22 @@ class Application implements App {
   private readonly terminal: Terminal;
   private readonly source: Source;
   private state: AppState;
+  private look: Pick<Look, 'theme' | 'pace'>;
+  private lookedAt: unknown;
   private frame = 0;
   private owed: NodeJS.Timeout | undefined;
   private drawn = 0;
   private shown = '';
   private pending = 0;
+  /** Those among them that the reader has not carried out yet. */
+  private wishes = 0;
   private clock: NodeJS.Timeout | undefined;
   private closed = false;
   private end: (how: 'quit' | 'gone') => void = () => {};
 
   constructor(options: AppOptions) {
     this.options = options;
+    this.look = options;
     this.state = startState(options.screens);
     this.ended = new Promise((done) => {
       this.end = done;
@@ -135,6 +149,9 @@ class Application implements App {
       case 'action':
         this.act(deed.action);
         break;
+      case 'copy':
+        this.copy(deed.text);
+        break;
     }
   }
 
@@ -153,11 +170,17 @@ class Application implements App {
     else if (action === 'suspend') this.terminal.suspend();
   }
 
+  private copy(text: string): void {
+    const long = !this.terminal.copy(text);
+    const what = `${formatCount(text.length)} characters`;
+    this.toast('good', long ? `Too long to copy: ${what}` : `Copied ${what}, if this terminal lets programs do that`);
+  }
+
   /** Wishes that were just sent arrive before the reader is let go. */
   private quitWhenAsked(): void {
     const started = performance.now();
     const wait = (): void => {
-      if (this.pending === 0 || performance.now() - started > 3000) this.finish('quit');
+      if (this.wishes === 0 || performance.now() - started > 3000) this.finish('quit');
       else setTimeout(wait, 20);
     };
     wait();
@@ -165,6 +188,7 @@ class Application implements App {
 
   private ask(name: string, args: readonly string[], done = '', after: readonly Effect[] = []): void {
     this.pending += 1;
+    this.wishes += 1;
     this.source
       .ask(name, args)
       .then(() => {
@@ -174,15 +198,16 @@ class Application implements App {
       .catch((error: unknown) => this.toast('bad', messageOf(error)))
       .finally(() => {
         this.pending -= 1;
+        this.wishes -= 1;
       });
   }
 
-  private command({ words, label, show, undo, ended }: Extract<Deed, { kind: 'command' }>): void {
+  private command({ words, label, show, undo, ended, stdin }: Extract<Deed, { kind: 'command' }>): void {
     const begun = performance.now();
     const started = `${label}: started`;
     this.pending += 1;
     try {
-      this.options.commands.start(words, label, (outcome) => {
+      const onEnd = (outcome: Outcome): void => {
         this.pending -= 1;
         const toasts = this.state.toasts.filter(({ text }) => text !== started);
         this.state = { ...this.state, toasts };
@@ -195,7 +220,8 @@ class Application implements App {
         } else this.state = addToast(this.state, outcome, this.options.now());
         this.source.refresh();
         this.drawSoon();
-      });
+      };
+      this.options.commands.start(words, label, onEnd, stdin);
       this.toast('good', started);
     } catch (error) {
       this.pending -= 1;
@@ -214,7 +240,8 @@ class Application implements App {
   }
 
   private world(): World {
-    const { screens, theme, readOnly, now } = this.options;
+    const { screens, readOnly, now } = this.options;
+    const { theme } = this.look;
     return {
       screens,
       theme,
@@ -231,7 +258,7 @@ class Application implements App {
 
   private drawSoon(): void {
     if (this.closed || this.owed !== undefined) return;
-    const wait = Math.max(0, this.drawn + this.options.pace - performance.now());
+    const wait = Math.max(0, this.drawn + this.look.pace - performance.now());
     this.owed = setTimeout(() => this.draw(), wait);
   }
 
@@ -239,6 +266,7 @@ class Application implements App {
     clearTimeout(this.owed);
     this.owed = undefined;
     if (this.closed || this.terminal === undefined || this.source === undefined) return;
+    this.takeLook();
     this.state = dropOldToasts(this.state, this.options.now());
     this.source.want(wantsOf(this.state, this.options));
     const { canvas, state } = drawApp(this.state, this.world());
@@ -246,6 +274,15 @@ class Application implements App {
     this.terminal.draw(canvas);
     this.drawn = performance.now();
     this.shown = this.quietState();
+  }
+
+  private takeLook(): void {
+    const settings = this.source.answer(want('look')).value as LookSetting | undefined;
+    if (!settings || settings === this.lookedAt || !this.options.look) return;
+    this.lookedAt = settings;
+    const look = this.options.look(settings);
+    this.look = look;
+    this.terminal.useMouse(look.mouse);
   }
 
   /** What changes by itself while nothing runs. */

@@ -2,11 +2,13 @@
  * `tandem dashboard`: puts terminal, reader, screens and commands together. Loaded only when the dashboard is opened, and
  * with it blessed.
  */
+import { join } from 'node:path';
 import { isatty } from 'node:tty';
 import { TandemError } from '../shared/errors.ts';
 import { defineCommand } from '../shared/feature.ts';
+import { type LookSetting, loadSettings, PLAIN_LOOK } from '../shared/settings.ts';
 import { startCommands } from './actions.ts';
-import { startApp } from './app.ts';
+import { type Look, startApp } from './app.ts';
 import { DASHBOARD_SUMMARY } from './features.ts';
 import { guardTerminal } from './guard.ts';
 import { type Practice, startPractice } from './practice.ts';
@@ -51,26 +53,43 @@ export const command = defineCommand({
 
 // --- internal ---
 
-const PACE = { local: 100, ssh: 250 };
+/** Milliseconds between two drawings, at least: whatever the settings say, a remote line is not flooded. */
+const SSH_PACE = 250;
+
+/** `mouse` of the command line may only take it away. */
+function lookOf(settings: LookSetting, mouse: boolean): Look {
+  const pace = Math.max(Math.round(1000 / settings.fps), process.env['SSH_CONNECTION'] ? SSH_PACE : 0);
+  return { theme: themeFor(process.env, settings), pace, mouse: mouse && settings.mouse };
+}
+
+/** Settings that cannot be read are told by the reader; the dashboard opens all the same. */
+function firstSettings(ctx: Practice['ctx']): LookSetting {
+  try {
+    return loadSettings(ctx.configDir, join(ctx.dataDir, 'cache')).dashboard;
+  } catch {
+    return PLAIN_LOOK;
+  }
+}
 
 async function show(ctx: Practice['ctx'], { readOnly, mouse }: { readOnly: boolean; mouse: boolean }): Promise<void> {
-  const theme = themeFor(process.env);
+  const look = lookOf(firstSettings(ctx), mouse);
   let terminal: Terminal | undefined;
   const guard = guardTerminal(() => terminal?.leave());
   const app = startApp({
     screens: SCREENS,
-    theme,
+    theme: look.theme,
+    pace: look.pace,
+    look: (settings) => lookOf(settings, mouse),
     readOnly,
-    pace: process.env['SSH_CONNECTION'] ? PACE.ssh : PACE.local,
     now: () => ctx.now(),
     spin: true,
     open: (events) => {
       terminal = openTerminal({
         input: process.stdin,
         output: process.stdout,
-        theme,
+        theme: look.theme,
         env: process.env,
-        mouse,
+        mouse: look.mouse,
         ...events,
       });
       return terminal;

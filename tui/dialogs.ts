@@ -7,8 +7,9 @@ import { displayWidth } from '../shared/format.ts';
 import { type Canvas, drawScrollbar } from './canvas.ts';
 import { editLine, type Line, lineOf, visibleLine } from './editor.ts';
 import type { InputEvent } from './input.ts';
+import type { Want } from './reads.ts';
 import { clean, fit } from './sanitize.ts';
-import type { Effect, Overlay } from './screen.ts';
+import type { Effect, Overlay, View } from './screen.ts';
 import { wrap } from './table.ts';
 import type { Tone } from './theme.ts';
 
@@ -162,7 +163,13 @@ export function tell(title: string, lines: readonly string[], top = 0): Overlay 
   };
 }
 
-export type Field = { name: string; label: string; help?: string } & (
+export type Field = {
+  name: string;
+  label: string;
+  help?: string;
+  /** Whether it belongs to the other values; else it is left out. */
+  when?(values: FormValues): boolean;
+} & (
   | { type: 'text'; value: string; secret?: boolean }
   | { type: 'choice'; value: string; choices: readonly string[] }
   | { type: 'toggle'; value: boolean }
@@ -174,35 +181,49 @@ export interface Form {
   title: string;
   fields: readonly Field[];
   /** What is wrong with the values, by the name of the field; nothing: they can be saved. */
-  check?(values: FormValues): Readonly<Record<string, string>>;
+  check?(values: FormValues, view: View): Readonly<Record<string, string>>;
   /** What saving does. Secrets are among the values: they must not become words of a command. */
   save(values: FormValues): readonly Effect[];
+  /** What the notes and the check need to know of these values. */
+  wants?(values: FormValues): readonly Want[];
+  /** Below the fields, at most `noteLines` of them: what the values amount to. */
+  notes?(values: FormValues, view: View): readonly (readonly [text: string, tone?: Tone])[];
+  noteLines?: number;
 }
 
 /** Fields below each other; Ctrl-S saves, Esc throws away. */
 export function fill(form: Form, at = 0, lines: Readonly<Record<string, Line>> = linesOf(form)): Overlay {
-  const { title, fields, check, save } = form;
-  const values: FormValues = Object.fromEntries(fields.map(({ name, value }) => [name, value]));
-  const wrong = check?.(values) ?? {};
-  const field = fields[at];
+  const values: FormValues = Object.fromEntries(form.fields.map(({ name, value }) => [name, value]));
+  const fields = form.fields.filter(({ when }) => when?.(values) ?? true);
+  const field = fields[Math.min(at, fields.length - 1)];
+  const goTo = (index: number): { overlay: Overlay } => ({ overlay: fill(form, index, lines) });
+  let place = { x: 0, y: 0, top: 0, width: 0 };
   return {
     hints: 'Tab next   Shift-Tab back   Space switches   Ctrl-S save   Esc throw away',
-    draw: (canvas) => drawForm(canvas, form, at, lines, wrong),
-    input: (event) => {
+    wants: form.wants?.(values) ?? [],
+    draw: (canvas, view) => {
+      place = drawForm(canvas, { ...form, fields }, field, lines, values, view);
+    },
+    input: (event, view) => {
       const key = event.kind === 'key' ? event.name : '';
       if (key === 'esc') return { overlay: null };
-      const end = key === 'enter' && at === fields.length - 1;
-      if (key === 'C-s' || end) {
+      const here = field ? fields.indexOf(field) : 0;
+      if (key === 'C-s' || (key === 'enter' && here === fields.length - 1)) {
+        const wrong = form.check?.(values, view) ?? {};
         const first = fields.findIndex(({ name }) => wrong[name] !== undefined);
-        return first < 0 ? { overlay: null, effects: save(values) } : { overlay: fill(form, first, lines) };
+        return first < 0 ? { overlay: null, effects: form.save(values) } : goTo(first);
       }
       const step = { tab: 1, down: 1, enter: 1, 'S-tab': -1, up: -1 }[key];
-      if (step !== undefined) return { overlay: fill(form, (at + step + fields.length) % fields.length, lines) };
-      const next = field ? changed(field, lines[field.name], event) : undefined;
-      if (!field || !next) return { overlay: fill(form, at, lines) };
-      const changedFields = fields.map((one) => (one === field ? next.field : one));
+      if (step !== undefined) return goTo((here + step + fields.length) % fields.length);
+      const clicked = event.kind === 'mouse' ? fieldAt(event, place, fields.length) : undefined;
+      if (clicked !== undefined && clicked !== here) return goTo(clicked);
+      const press: InputEvent = clicked === undefined ? event : { kind: 'key', name: 'space', text: '' };
+      const next =
+        field && !(clicked === here && field.type === 'text') ? changed(field, lines[field.name], press) : undefined;
+      if (!field || !next) return goTo(here);
+      const changedFields = form.fields.map((one) => (one === field ? next.field : one));
       const kept = next.line ? { ...lines, [field.name]: next.line } : lines;
-      return { overlay: fill({ title, fields: changedFields, save, ...(check && { check }) }, at, kept) };
+      return { overlay: fill({ ...form, fields: changedFields }, here, kept) };
     },
   };
 }
@@ -248,28 +269,48 @@ function switchStep({ name }: Key): number {
   return { space: 1, right: 1, l: 1, left: -1, h: -1 }[name] ?? 0;
 }
 
+/** Which field a click means; the event counts from the terminal's first line, the form from the line below the tabs. */
+function fieldAt(
+  { action, x, y }: Extract<InputEvent, { kind: 'mouse' }>,
+  place: { x: number; y: number; top: number; width: number },
+  count: number,
+): number | undefined {
+  const index = place.top + y - 1 - place.y;
+  const inside = x >= place.x && x < place.x + place.width && y > place.y && index >= 0 && index < count;
+  return action === 'click' && inside ? index : undefined;
+}
+
+/** Returns where the first visible field stands on `canvas`, and which one that is. */
 function drawForm(
   canvas: Canvas,
-  { title, fields }: Form,
-  at: number,
+  { title, fields, check, notes, noteLines = 0 }: Form,
+  field: Field | undefined,
   lines: Readonly<Record<string, Line>>,
-  wrong: Readonly<Record<string, string>>,
-): void {
+  values: FormValues,
+  view: View,
+): { x: number; y: number; top: number; width: number } {
   const width = Math.min(canvas.width - 2, 76);
   const labels = Math.max(...fields.map(({ label }) => displayWidth(label))) + 2;
-  const height = Math.min(canvas.height, fields.length + 5);
+  const below = noteLines > 0 ? noteLines + 1 : 0;
+  const height = Math.min(canvas.height, fields.length + below + 5);
   const box = dialogBox(canvas, width, height, title, false);
-  const room = Math.max(1, box.height - 2);
+  const room = Math.max(1, box.height - 2 - below);
+  const at = field ? fields.indexOf(field) : 0;
   const top = Math.max(0, Math.min(at - Math.floor(room / 2), fields.length - room));
-  fields.slice(top, top + room).forEach((field, y) => {
-    const here = top + y === at;
+  fields.slice(top, top + room).forEach((one, y) => {
+    const here = one === field;
     box.put(0, y, here ? '▸' : ' ', 'focus');
-    box.put(2, y, field.label, here ? 'bold' : 'plain');
-    drawField(box.area(labels + 2, y, box.width - labels - 2, 1), field, lines[field.name], here);
+    box.put(2, y, one.label, here ? 'bold' : 'plain');
+    drawField(box.area(labels + 2, y, box.width - labels - 2, 1), one, lines[one.name], here);
   });
-  const field = fields[at];
-  const trouble = field && wrong[field.name];
-  if (field) box.put(0, box.height - 1, trouble ?? field.help ?? '', trouble ? 'bad' : 'dim');
+  const notesAt = Math.min(fields.length, room) + 1;
+  (notes?.(values, view) ?? []).slice(0, noteLines).forEach(([text, tone = 'plain'], index) => {
+    box.put(0, notesAt + index, fit(text, box.width), tone);
+  });
+  const trouble = field && check?.(values, view)[field.name];
+  if (field) box.put(0, box.height - 1, fit(trouble ?? field.help ?? '', box.width), trouble ? 'bad' : 'dim');
+  const y = Math.floor((canvas.height - Math.min(height, canvas.height)) / 3) + 1;
+  return { x: Math.floor((canvas.width - width) / 2), y, top, width };
 }
 
 function drawField(area: Canvas, field: Field, line: Line | undefined, here: boolean): void {

@@ -18,7 +18,7 @@ export async function paletteEntries(): Promise<Entry[]> {
 // --- internal ---
 
 /** They go on until they are stopped, or they ask questions: not for a line without a terminal. */
-const NOT_HERE = new Set(['demo', 'detect watch', 'watch run', 'schedule run']);
+const NOT_HERE = new Set(['demo', 'detect watch', 'watch run', 'schedule run', 'daemon run']);
 
 function entriesOf({ name, verbs, single }: Command): Entry[] {
   return Object.entries(verbs).flatMap(([verb, { summary, args = [] }]) => {

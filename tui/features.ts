@@ -73,6 +73,10 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
     summary: 'What all runs, watchers and schedules noted',
     load: () => import('../features/log.ts'),
   },
+  settings: {
+    summary: 'What app.yaml says: show it, change it',
+    load: () => import('../features/settings.ts'),
+  },
   doctor: {
     summary: 'Check what this machine offers, and say how to mend it',
     load: () => import('../features/doctor.ts'),

@@ -6,10 +6,10 @@
  */
 import { displayWidth } from '../shared/format.ts';
 import { Canvas } from './canvas.ts';
-import { ask } from './dialogs.ts';
+import { ask, confirmLoss } from './dialogs.ts';
 import { help } from './help.ts';
 import type { InputEvent } from './input.ts';
-import { bindingFor, footerHints, keyName, whyNot } from './keymap.ts';
+import { bindingFor, EVERYWHERE, footerHints, keyName, whyNot } from './keymap.ts';
 import { palette } from './palette.ts';
 import type { Running, Want } from './reads.ts';
 import { clean, fit } from './sanitize.ts';
@@ -47,7 +47,7 @@ export interface World extends Omit<View, 'state'> {
 }
 
 /** What is left for the application to do. */
-export type Deed = Extract<Effect, { kind: 'command' | 'control' | 'ask' | 'action' | 'quit' }>;
+export type Deed = Extract<Effect, { kind: 'command' | 'control' | 'ask' | 'action' | 'copy' | 'quit' }>;
 
 export interface Outcome {
   state: AppState;
@@ -68,7 +68,7 @@ export function startState(screens: readonly AnyScreen[]): AppState {
 /** What is to be read for what is shown. Running operations are always: the tabs, `q` and the pace depend on them. */
 export function wantsOf(state: AppState, { screens }: Pick<World, 'screens'>): Want[] {
   const own = screenOf(state, screens).wants(state.states[state.screen]);
-  return [want('running'), want('status'), ...own, ...state.overlays.flatMap(({ wants = [] }) => wants)];
+  return [want('running'), want('status'), want('look'), ...own, ...state.overlays.flatMap(({ wants = [] }) => wants)];
 }
 
 export function onInput(state: AppState, event: InputEvent, world: World): Outcome {
@@ -85,6 +85,8 @@ export function onInput(state: AppState, event: InputEvent, world: World): Outco
     return carryOut({ ...state, overlays }, effects, world);
   }
   if (event.kind === 'mouse' && event.y === 0 && event.action === 'click') return onTab(state, event.x, world);
+  const dismisses = event.kind === 'key' && event.name === 'esc' && state.toasts.some(({ until }) => until === null);
+  if (dismisses) return { state: goBack(state, world.screens), deeds: [] };
   const screen = screenOf(state, world.screens);
   const below = event.kind === 'mouse' ? { ...event, y: event.y - 1 } : event;
   const taken = screen.input?.(below, viewOf(state, world));
@@ -107,7 +109,10 @@ export function carryOut(state: AppState, effects: readonly Effect[], world: Wor
       next = { ...next, states };
     } else if (effect.kind === 'toast') next = addToast(next, effect, world.now);
     else if (effect.kind === 'action') {
-      const after = act(next, effect.action, world);
+      const everywhere = EVERYWHERE.some(({ action }) => action === effect.action);
+      const after = everywhere
+        ? act(next, effect.action, world)
+        : takeStep(next, screenOf(next, world.screens).act(effect.action, viewOf(next, world)), world);
       next = after.state;
       deeds.push(...after.deeds);
     } else deeds.push(effect);
@@ -234,16 +239,23 @@ function undo(state: AppState, world: World): Outcome {
 
 function quit(state: AppState, world: World): Outcome {
   const running = world.read('running').value ?? [];
+  const unsaved = world.screens.flatMap((screen) => screen.unsaved?.(state.states[screen.name] as never) ?? []);
+  if (unsaved.length > 0 && running.length === 0)
+    return carryOut(
+      state,
+      [{ kind: 'overlay', overlay: confirmLoss('Quit?', unsaved, 'Yes, throw it away', [{ kind: 'quit' }]) }],
+      world,
+    );
   if (running.length === 0) return { state, deeds: [{ kind: 'quit' }] };
-  return { state: { ...state, overlays: [...state.overlays, quitQuestion(running)] }, deeds: [] };
+  return { state: { ...state, overlays: [...state.overlays, quitQuestion(running, unsaved)] }, deeds: [] };
 }
 
-function quitQuestion(running: readonly Running[]): Overlay {
+function quitQuestion(running: readonly Running[], unsaved: readonly string[]): Overlay {
   const names = running.map(({ operation_type, target_name }) => `${operation_type} of ${target_name}`).join(', ');
   const stop = running.map((operation): Effect => ({ kind: 'control', operation, control: 'cancel' }));
   return ask({
     title: 'Something is running',
-    lines: [`${names}.`, 'It runs in a process of its own, and does not need this dashboard.'],
+    lines: [`${names}.`, 'It runs in a process of its own, and does not need this dashboard.', ...unsaved],
     choices: [
       { key: 'd', label: 'Detach', help: 'quit; it goes on', effects: [{ kind: 'quit' }] },
       { key: 's', label: 'Stay', help: 'go on watching', effects: [] },

@@ -9,7 +9,7 @@
 import { watchDrives } from '../features/detect.ts';
 import type { Context } from '../shared/context.ts';
 import { messageOf } from '../shared/errors.ts';
-import { ASKS, type Memory, READS, type Running, type Want } from './reads.ts';
+import { ASKS, type Memory, READS, type ReadName, type Running, type Want } from './reads.ts';
 import { keyOf } from './wants.ts';
 
 export type ToReader =
@@ -75,7 +75,7 @@ class Reader {
     };
     this.ctx = { ...ctx, emit };
     this.channel = channel;
-    this.memory = { ctx: this.ctx, seen, rates: new Map() };
+    this.memory = { ctx: this.ctx, seen, rates: new Map(), news: (name) => this.hear(name) };
   }
 
   take(message: ToReader): void {
@@ -114,6 +114,11 @@ class Reader {
         await new Promise((done) => setTimeout(done, 5000).unref());
       }
     }
+  }
+
+  private hear(name: ReadName): void {
+    for (const question of this.questions.values()) if (question.want.name === name) question.due = true;
+    this.wake();
   }
 
   private hurry(): void {

@@ -14,7 +14,10 @@ import { type Entry, paletteEntries } from './entries.ts';
 import { type FeedLine, feedOf, type Seen } from './feed.ts';
 import { type RunFiles, runFiles } from './reads/files.ts';
 import { type HistoryPage, type HistoryRow, historyPage, historyParts } from './reads/history.ts';
+import { type Following, logReads } from './reads/log.ts';
 import { beginPlan, dropPlan, type PlanFiles, planFiles, planFolder, writeLeft } from './reads/plans.ts';
+import { scheduleReads } from './reads/schedules.ts';
+import { settingReads } from './reads/settings.ts';
 
 /** What the reader remembers between two answers. */
 export interface Memory {
@@ -23,6 +26,10 @@ export interface Memory {
   readonly seen: Seen[];
   /** Rates of running operations in bytes per second, by uuid, newest last; bounded. */
   readonly rates: Map<string, number[]>;
+  /** The log, while it is shown. */
+  log?: Following | undefined;
+  /** A question has another answer now. */
+  news(name: 'log'): void;
 }
 
 export interface Read<T> {
@@ -75,6 +82,9 @@ export const READS = {
   parts: define<HistoryRow[]>(2000, 60_000, ([uuid = ''], { ctx }) => historyParts(uuid, ctx)),
   /** Every command of the command line, for the palette. */
   commands: define<Entry[]>(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, () => paletteEntries()),
+  ...scheduleReads,
+  ...logReads,
+  ...settingReads,
 };
 
 export const ASKS: Readonly<Record<string, (args: readonly string[], memory: Memory) => Promise<void>>> = {

@@ -41,6 +41,8 @@ export interface Screen<S = unknown> {
   input?(event: InputEvent, view: View<S>): Step<S> | undefined;
   /** A number beside the tab: what waits there. */
   badge?(view: Pick<View, 'read'>): number;
+  /** What would be lost by leaving the dashboard, in one sentence; undefined: nothing. */
+  unsaved?(state: S): string | undefined;
 }
 
 export interface Step<S> {
@@ -72,13 +74,14 @@ export interface Binding<S = unknown> {
 
 /** What the application carries out for a screen. */
 export type Effect =
-  /** Words as on the command line, in a process of its own. */
+  /** Words as on the command line, in a process of its own. `stdin`: a secret, which must not be among the words. */
   | {
       kind: 'command';
       words: readonly string[];
       label: string;
       show?: boolean;
       undo?: UndoStep;
+      stdin?: string;
       /** What follows when it has ended, instead of a toast. */
       ended?: (outcome: Outcome) => readonly Effect[];
     }
@@ -90,7 +93,10 @@ export type Effect =
   | { kind: 'go'; screen: string }
   | { kind: 'overlay'; overlay: Overlay }
   | { kind: 'toast'; style: 'good' | 'warn' | 'bad'; text: string }
+  /** One of everywhere, or else of the screen that is shown. */
   | { kind: 'action'; action: string }
+  /** To the clipboard of the terminal. */
+  | { kind: 'copy'; text: string }
   | { kind: 'quit' };
 
 export interface UndoStep {

@@ -35,6 +35,10 @@ export interface Terminal {
   draw(canvas: Canvas): void;
   /** Forgets what the terminal shows, so that the next `draw` sends all of it. */
   forget(): void;
+  /** From now on clicks and the wheel are events, or the terminal's own. */
+  useMouse(on: boolean): void;
+  /** Hands text to the clipboard of whoever sits at the terminal (OSC 52). @returns false: it is longer than terminals take. */
+  copy(text: string): boolean;
   /** Gives the terminal back and stops the process group; everything is drawn again when it goes on. */
   suspend(): void;
   /** Gives the terminal back. May be called twice; never throws. */
@@ -42,8 +46,9 @@ export interface Terminal {
 }
 
 export function openTerminal(options: TerminalOptions): Terminal {
-  const { input, output, theme, env, mouse } = options;
+  const { input, output, theme, env } = options;
   const screen = openScreen(output, theme, env);
+  let { mouse } = options;
   let inside = true;
   const write = (text: string): void => {
     try {
@@ -90,11 +95,22 @@ export function openTerminal(options: TerminalOptions): Terminal {
     },
     draw: (canvas) => {
       if (!inside) return;
+      useColours(screen, canvas.theme);
       fillBuffer(screen, canvas);
       screen.draw(0, screen.lines.length - 1);
       screen.program.flush();
     },
     forget: () => screen.alloc(),
+    useMouse: (on) => {
+      if (inside && on !== mouse) write(on ? MOUSE_ON : MOUSE_OFF);
+      mouse = on;
+    },
+    copy: (text) => {
+      const encoded = Buffer.from(text).toString('base64');
+      if (encoded.length > LONGEST_COPY) return false;
+      if (inside) write(`\x1b]52;c;${encoded}\x07`);
+      return true;
+    },
     suspend: () => {
       leave();
       // The whole group: `npm start` and its shell have to stop as well, or the user's shell would go on waiting.
@@ -134,6 +150,8 @@ type RawLine = [attribute: number, letter: string][] & { dirty: boolean };
 const BEGIN = '\x1b[?2004h';
 const END = '\x1b[?2004l';
 const MOUSE_ON = '\x1b[?1000h\x1b[?1006h';
+/** Bytes of base64; several terminals take no more at a time. */
+const LONGEST_COPY = 74_994;
 const MOUSE_OFF = '\x1b[?1006l\x1b[?1000l';
 
 function openScreen(output: TerminalOptions['output'], theme: Theme, env: TerminalOptions['env']): RawScreen {
@@ -151,12 +169,17 @@ function openScreen(output: TerminalOptions['output'], theme: Theme, env: Termin
       fullUnicode: false,
       smartCSR: false,
     }) as unknown as RawScreen;
-    screen.tput.colors = theme.colours === 'mono' ? 8 : theme.colours;
+    useColours(screen, theme);
     screen.tput.brokenACS = true;
     return screen;
   } finally {
     if (tmux !== undefined) process.env['TMUX'] = tmux;
   }
+}
+
+/** What was drawn with other colours has to be drawn anew; the next `draw` does, since its cells have other attributes. */
+function useColours({ tput }: RawScreen, { colours }: Theme): void {
+  tput.colors = colours === 'mono' ? 8 : colours;
 }
 
 function readKeys({ input, env, onInput, onGone }: TerminalOptions): () => void {

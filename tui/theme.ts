@@ -3,6 +3,7 @@
  * 8 colours, or with none. A state is never told by colour alone: signs and words say the same, so mono loses nothing.
  */
 import type { Style } from '../shared/feature.ts';
+import type { LookSetting } from '../shared/settings.ts';
 
 /** The styles of the features, and those of the dashboard. */
 export type Tone =
@@ -26,20 +27,33 @@ export interface Theme {
   colours: Colours;
   /** False: ASCII signs and borders only. */
   unicode: boolean;
+  /** The ground is light; else dark, or what the user's own palette makes of it. */
+  light?: boolean;
 }
 
 /** Attributes of a cell as blessed keeps them: flags, then foreground and background, 9 bits each. */
 export function attributeOf(theme: Theme, tone: Tone, selected: boolean): number {
-  const cached = CACHE[String(theme.colours)];
-  const table = cached ?? tableOf(theme.colours);
-  CACHE[String(theme.colours)] = table;
+  const name = `${theme.colours}${theme.light ? ' light' : ''}`;
+  const table = CACHE[name] ?? tableOf(theme);
+  CACHE[name] = table;
   return (selected ? table.selected : table.plain)[tone];
 }
 
-/** From NO_COLOR, TERM, COLORTERM and the locale. */
-export function themeFor(env: Readonly<Record<string, string | undefined>>): Theme {
+/** From the settings, and where they say `auto` from NO_COLOR, TERM, COLORTERM, COLORFGBG and the locale. */
+export function themeFor(
+  env: Readonly<Record<string, string | undefined>>,
+  { theme, colours, icons }: Pick<LookSetting, 'theme' | 'colours' | 'icons'>,
+): Theme {
   const locale = env['LC_ALL'] || env['LC_CTYPE'] || env['LANG'] || '';
-  return { colours: coloursOf(env), unicode: /utf-?8/i.test(locale) };
+  const own = coloursOf(env);
+  const without = theme === 'mono' || (own === 'mono' && (env['NO_COLOR'] || colours === 'auto'));
+  // Foreground and background, by number: 7 and 15 are white.
+  const light = theme === 'auto' ? /;(7|15)$/.test(env['COLORFGBG'] ?? '') : theme === 'light';
+  return {
+    colours: without ? 'mono' : colours === 'auto' ? own : colours,
+    unicode: icons === 'auto' ? /utf-?8/i.test(locale) : icons === 'unicode',
+    ...(light && !without ? { light } : {}),
+  };
 }
 
 // --- internal ---
@@ -101,6 +115,28 @@ const MANY: Looks = {
   master: { fg: 33, bold: true },
 };
 
+/** On white, yellow and light green are not to be read. */
+const SIXTEEN_LIGHT: Looks = { ...SIXTEEN, warn: { fg: 5 }, master: { fg: 4, bold: true } };
+
+const MANY_LIGHT: Looks = {
+  ...MANY,
+  good: { fg: 28 },
+  warn: { fg: 130 },
+  bad: { fg: 124, bold: true },
+  dim: { fg: 241 },
+  border: { fg: 246 },
+  track: { fg: 250 },
+  tab: { fg: 240 },
+  master: { fg: 25, bold: true },
+  backup: { fg: 28, bold: true },
+  focus: { fg: 24, bold: true },
+  key: { fg: 24, bold: true },
+  here: { fg: 24, bold: true },
+  bar: { fg: 28 },
+  toast: { fg: 28 },
+  alarm: { fg: 124, bold: true },
+};
+
 const MONO: Looks = {
   ...(Object.fromEntries(Object.keys(BASIC).map((tone) => [tone, {}])) as Looks),
   bad: { bold: true },
@@ -114,10 +150,11 @@ const MONO: Looks = {
 
 const CACHE: Record<string, { plain: Record<Tone, number>; selected: Record<Tone, number> }> = {};
 
-function tableOf(colours: Colours): { plain: Record<Tone, number>; selected: Record<Tone, number> } {
-  const looks = { 256: MANY, 16: SIXTEEN, 8: BASIC, mono: MONO }[colours];
-  const chosen: Look =
-    colours === 256 ? { fg: 231, bg: 24 } : colours === 16 ? { fg: 15, bg: 4 } : { inverse: true, bold: true };
+function tableOf({ colours, light = false }: Theme): { plain: Record<Tone, number>; selected: Record<Tone, number> } {
+  const many = light ? MANY_LIGHT : MANY;
+  const looks = { 256: many, 16: light ? SIXTEEN_LIGHT : SIXTEEN, 8: BASIC, mono: MONO }[colours];
+  const ground: Look = light ? { fg: 16, bg: 153 } : { fg: 231, bg: 24 };
+  const chosen: Look = colours === 256 ? ground : colours === 16 ? { fg: 15, bg: 4 } : { inverse: true, bold: true };
   const codes = (over: Look): Record<Tone, number> =>
     Object.fromEntries(Object.entries(looks).map(([tone, look]) => [tone, code({ ...look, ...over })])) as Record<
       Tone,

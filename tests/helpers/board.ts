@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import xterm from '@xterm/headless';
 import * as assert from 'uvu/assert';
 import type { Outcome } from '../../tui/actions.ts';
-import { type App, startApp } from '../../tui/app.ts';
+import { type App, type AppOptions, startApp } from '../../tui/app.ts';
 import type { Overview, ReadName, ReadResult, Running } from '../../tui/reads.ts';
 import type { AnyScreen } from '../../tui/screen.ts';
 import { SCREENS } from '../../tui/screens/index.ts';
@@ -28,6 +28,7 @@ export interface BoardOptions {
   theme?: Theme;
   readOnly?: boolean;
   screens?: readonly AnyScreen[];
+  look?: AppOptions['look'];
 }
 
 export interface Board {
@@ -36,6 +37,10 @@ export interface Board {
   readonly started: string[];
   /** Wishes to the reader, `name arg …`. */
   readonly asked: string[];
+  /** What was handed over on stdin. */
+  readonly handed: string[];
+  /** Everything that was sent to the terminal so far. */
+  raw(): string;
   /** Ends what was started. */
   finish(outcome: Outcome): void;
   give<N extends ReadName>(name: N, value: ReadResult<N>, ...args: string[]): void;
@@ -61,7 +66,7 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
   const output = new FakeOutput(terminal, width, height);
   const input = new PassThrough();
   const answers = new Map<string, { value?: unknown; error?: string }>();
-  const [started, asked]: [string[], string[]] = [[], []];
+  const [started, asked, handed]: [string[], string[], string[]] = [[], [], []];
   let ends: ((outcome: Outcome) => void)[] = [];
   let changed = (): void => {};
   const app = startApp({
@@ -71,6 +76,7 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
     pace: 5,
     now: () => NOW,
     spin: false,
+    ...(options.look && { look: options.look }),
     open: (events) =>
       openTerminal({ input, output: output as unknown as NodeJS.WriteStream, theme, env: {}, mouse: true, ...events }),
     source: (onChange) => {
@@ -85,8 +91,9 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
       };
     },
     commands: {
-      start: (words, _label, onEnd) => {
+      start: (words, _label, onEnd, stdin) => {
         started.push(words.join(' '));
+        if (stdin !== undefined) handed.push(stdin);
         ends.push(onEnd);
       },
       release: () => {},
@@ -102,6 +109,8 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
     app,
     started,
     asked,
+    handed,
+    raw: () => output.text,
     finish: (outcome) => {
       const waiting = ends;
       ends = [];
@@ -289,6 +298,7 @@ class FakeOutput extends PassThrough {
   columns: number;
   rows: number;
   bytes = 0;
+  text = '';
   private readonly terminal: xterm.Terminal;
   private unread = 0;
 
@@ -300,6 +310,7 @@ class FakeOutput extends PassThrough {
     this.on('data', (chunk: Buffer) => {
       this.unread += 1;
       this.bytes += chunk.length;
+      this.text += chunk.toString();
       this.terminal.write(chunk, () => {
         this.unread -= 1;
       });

@@ -155,7 +155,7 @@ test('the palette has every command that ends by itself', () =>
       const words = entries.map((entry) => entry.words);
       for (const one of ['sync run', 'groups create', 'history list', 'status', 'conflicts resolve'])
         assert.ok(words.includes(one), one);
-      for (const one of ['watch run', 'schedule run', 'demo']) assert.not.ok(words.includes(one), one);
+      for (const one of ['watch run', 'schedule run', 'daemon run', 'demo']) assert.not.ok(words.includes(one), one);
     }),
   ));
 

@@ -346,7 +346,7 @@ test('a plan that could not be made says why; D throws one away, and asks when s
 
 // --- the reader's side, on real folders ---
 
-const memoryOf = (ctx: Memory['ctx']): Memory => ({ ctx, seen: [], rates: new Map() });
+const memoryOf = (ctx: Memory['ctx']): Memory => ({ ctx, seen: [], rates: new Map(), news: () => {} });
 
 test('the reader pages a run from its journal, and reads on where it was', () =>
   withPair({ master: { 'a.txt': '1', 'd/b.txt': '22' } }, async ({ ctx, sync, master }) => {

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { displayWidth } from '../../shared/format.ts';
+import { PLAIN_LOOK } from '../../shared/settings.ts';
 import { Canvas, drawBar, drawScrollbar, sparkline } from '../../tui/canvas.ts';
 import { editLine, type Line, lineOf, visibleLine } from '../../tui/editor.ts';
 import { cellsOf, clean, fit } from '../../tui/sanitize.ts';
@@ -183,7 +184,7 @@ test('NO_COLOR, TERM and locale decide; no theme lacks a tone', () => {
     ],
   ];
   for (const [env, theme] of cases) {
-    assert.equal(themeFor(env), theme);
+    assert.equal(themeFor(env, PLAIN_LOOK), theme);
     for (const selected of [true, false]) assert.type(attributeOf(theme, 'alarm', selected), 'number');
   }
 });
