@@ -25,6 +25,7 @@ export class RunControl {
   /** Set from outside; null: the options hold. */
   private limit: number | null = null;
   private readonly bandwidth: BandwidthOptions | null;
+  private ended = false;
   private timer: NodeJS.Timeout | undefined;
   private reporting = false;
 
@@ -51,6 +52,7 @@ export class RunControl {
   }
 
   end(): void {
+    this.ended = true;
     clearInterval(this.timer);
     this.ctx.signal.removeEventListener('abort', this.setState);
     this.ctx.hardSignal.removeEventListener('abort', this.setState);
@@ -67,6 +69,8 @@ export class RunControl {
   }
 
   private readonly setState = (): void => {
+    // The pool may be at work for another run by now.
+    if (this.ended) return;
     this.pool.setState(this.stopped ? STOP : this.cancelled ? CANCEL : this.wish === 'pause' ? PAUSE : RUN);
     const byOptions = this.bandwidth === null ? 0 : rateAt(this.bandwidth, this.ctx.now());
     this.pool.setRate(this.limit === null ? byOptions : this.limit * 1_000_000);

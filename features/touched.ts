@@ -33,8 +33,9 @@ const OPEN_AND_QUIET_MS = 600_000;
 const MOST_PLACES = 16;
 /** Of more paths than these not each is looked at by itself. */
 const MANY = 2000;
-/** A handful of files is not worth more than the one thread that waits for it. */
-const HANDFUL = 16;
+/** So many touched paths are left to the threads that wait for them; more are worth threads of their own. */
+const HANDFUL = 256;
+const WAITING_THREADS = 2;
 
 /** More parts of the target than these are not worth an operation each. */
 const MOST_PARTS = 4;
@@ -85,7 +86,7 @@ export class Follower {
 
   /** So that the first change finds its thread running. */
   warm(): void {
-    this.spare ??= new WorkerPool(1).warm();
+    this.spare ??= new WorkerPool(1, WAITING_THREADS).warm();
   }
 
   /** What was seen before the drive went says nothing about the drive that came. */
@@ -232,10 +233,7 @@ export class Follower {
     const target = { ...this.target, subpath: relPath(commonPlace(places)) };
     const open = async (ctx: Context): Promise<OpenPair> => {
       const pair = await openPair(this.target.group, ctx, false);
-      if (touched <= HANDFUL) {
-        pair.workers = this.spare;
-        this.spare = undefined;
-      }
+      if (touched <= HANDFUL) this.lend(pair);
       return pair;
     };
     const flags = { options: this.options, lockWait: this.lockWait };
@@ -253,6 +251,22 @@ export class Follower {
       // The next handful finds its thread running already.
       if (!this.ctx.signal.aborted) this.warm();
     }
+  }
+
+  /** Threads for a run, to be used again by the next: each one that is started leaves some memory behind for good. */
+  private lend(pair: OpenPair): void {
+    const pool = this.spare;
+    if (!pool) return;
+    this.spare = undefined;
+    pair.workers = pool;
+    const { close } = pair;
+    pair.close = async () => {
+      if (pair.workers === pool) {
+        pair.workers = undefined;
+        if (await pool.rest()) this.spare = pool;
+      }
+      await close();
+    };
   }
 
   /** One plan over all places; its guards judge by the whole target, of which an emptied folder is only a part. */

@@ -177,6 +177,11 @@ async function carryOut({ id, task, args }: TaskMessage): Promise<void> {
 
 parentPort?.on('message', (sent: string | WorkerMessage) => {
   const message = unpacked(sent);
-  if ('session' in message) open = begin(message.session);
-  else void carryOut(message);
+  if ('session' in message) {
+    // Another run may have another key.
+    checksums?.fill(0);
+    checksums = undefined;
+    pairs.length = 0;
+    open = message.session ? begin(message.session) : undefined;
+  } else void carryOut(message);
 });

@@ -65,7 +65,8 @@ export interface TaskMessage {
   args: unknown[];
 }
 
-export type WorkerMessage = TaskMessage | { session: WorkerSession };
+/** Without a session it forgets the one that it had. */
+export type WorkerMessage = TaskMessage | { session: WorkerSession | null };
 
 export type WorkerReply =
   | { id: number; result: unknown; pairs?: string[] }
@@ -77,6 +78,9 @@ export const PAUSE = 1;
 export const CANCEL = 2;
 export const STOP = 3;
 export type RunState = typeof RUN | typeof PAUSE | typeof CANCEL | typeof STOP;
+
+/** Bytes. */
+const MUCH = 16 * 1024 * 1024;
 
 interface Pending {
   message: TaskMessage;
@@ -97,6 +101,7 @@ interface Slot {
 export class WorkerPool {
   private readonly data: Omit<WorkerData, 'own'>;
   private size: number;
+  private readonly most: number;
   private session: WorkerSession | undefined;
   private readonly slots: Slot[] = [];
   private readonly waiting: Pending[] = [];
@@ -108,11 +113,15 @@ export class WorkerPool {
   private closed = false;
   private pairs: string[] = [];
 
-  /** Takes tasks once it is told what they work on, by `open`. */
-  constructor(size: number) {
+  /**
+   * Takes tasks once it is told what they work on, by `open`.
+   * @param most workers that `grow` may lead to.
+   */
+  constructor(size: number, most = Number.POSITIVE_INFINITY) {
     const shared = new SharedArrayBuffer(BUCKET_AT + BUCKET_BYTES);
     this.data = { shared, secret: new SharedArrayBuffer(SECRET_BYTES) };
     this.size = size;
+    this.most = most;
     this.state = new Int32Array(shared, 0, 1);
     this.bytes = new BigInt64Array(shared, 8, 1);
     this.bucket = new TokenBucket(shared, BUCKET_AT);
@@ -120,7 +129,7 @@ export class WorkerPool {
 
   /** From now on so many workers, if there were fewer; they are started when they are needed. */
   grow(size: number): void {
-    this.size = Math.max(this.size, size);
+    this.size = Math.max(this.size, Math.min(size, this.most));
   }
 
   open(session: WorkerSession): void {
@@ -205,6 +214,26 @@ export class WorkerPool {
     for (const pending of this.waiting.splice(0)) pending.fail(new Error('the run ended before this task began'));
     await Promise.all(this.slots.map((slot) => slot.worker.terminate()));
     new Uint8Array(this.data.secret).fill(0);
+  }
+
+  /**
+   * The run is over, its workers wait for another one, and know nothing of it any more. False: they were ended instead,
+   * because they still work, have died, or moved so much that they hold large buffers.
+   */
+  async rest(): Promise<boolean> {
+    const idle = this.waiting.length === 0 && this.slots.length > 0 && this.slots.every(({ busy }) => !busy);
+    if (this.closed || !idle || this.bytesMoved > MUCH) {
+      await this.close();
+      return false;
+    }
+    for (const { worker } of this.slots) worker.postMessage(packed({ session: null }));
+    this.session = undefined;
+    this.pairs = [];
+    new Uint8Array(this.data.secret).fill(0);
+    Atomics.store(this.bytes, 0, 0n);
+    this.setRate(0);
+    this.setState(RUN);
+    return true;
   }
 
   /** Starts all workers ahead of their first task, so that their start-up overlaps with other work. */

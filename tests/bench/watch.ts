@@ -34,6 +34,8 @@ if (existsSync('/dev/shm')) process.env['TMPDIR'] = '/dev/shm';
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 3);
 const DEBOUNCE_MS = 500;
 const MINUTE = 60_000;
+/** After which a run that has done its work is over. */
+const REST_MS = 500;
 const TANDEM = join(REPOSITORY, 'tui', 'tandem.mjs');
 
 interface Running {
@@ -246,6 +248,7 @@ async function changes(): Promise<void> {
           return existsSync(path) && readFileSync(path, 'utf8') === `${batch} ${at}`;
         };
         await until(() => Array.from({ length: 50 }, (_, at) => at).every(arrived) || `batch ${batch}`, MINUTE);
+        await pause(REST_MS);
         weights.push(weigh(one.pid));
       }
       console.log('\n10,000 changes in 200 batches');
@@ -279,6 +282,7 @@ async function plugs(): Promise<void> {
           const path = join('a', `cycle${cycle}`);
           writeFileSync(join(pair.master, path), `${cycle}`);
           await until(() => existsSync(join(pair.backup, path)) || `cycle ${cycle}`, MINUTE);
+          await pause(REST_MS);
           weights.push(weigh(one.pid));
         }
         console.log('\n100 times pulled and plugged in, by turns');
