@@ -9,7 +9,9 @@ const test = suite('architecture');
 
 /** docs/architecture.md holds the same table: which features a feature may import. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
-  detect: [],
+  detect: ['virtual'],
+  virtual: [],
+  uses: [],
   history: [],
   channels: [],
   notify: ['channels'],
@@ -20,7 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   pairs: ['detect'],
   handover: ['detect', 'pairs'],
   wizard: ['detect', 'pairs'],
-  groups: ['detect', 'handover', 'pairs', 'wizard'],
+  groups: ['detect', 'handover', 'pairs', 'uses', 'wizard'],
   encrypt: ['groups', 'keyring', 'slots'],
   keyring: ['detect', 'groups', 'pairs'],
   slots: ['groups', 'keyring'],
@@ -215,6 +217,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
 /** Steps of other features, and what `groups` stands on: without a command of their own. */
 const WITHOUT_COMMAND = [
   'wizard',
+  'uses',
+  'virtual',
   'sides',
   'colliding',
   'evidence',
@@ -279,7 +283,7 @@ const MAX_LINES = 600;
 /** What every start loads. */
 const STARTING = ['tui/main.ts', 'tui/features.ts', 'tui/tandem.mjs'];
 /** What calls features at run time: the reader, a process beside the dashboard, and the practice drives. */
-const AT_WORK = ['tui/reads.ts', 'tui/reader.ts', 'tui/feed.ts', 'tui/practice.ts'];
+const AT_WORK = ['tui/reads.ts', 'tui/reads/', 'tui/reader.ts', 'tui/feed.ts', 'tui/practice.ts'];
 /** With these a screen could do what only other processes may. */
 const IMPURE = ['shared/context.ts', 'shared/db.ts', 'shared/detach.ts', 'shared/volumes.ts', 'tui/reads.ts'];
 
@@ -341,9 +345,14 @@ function violations(file: string, source: string): string[] {
     if (file === 'tui/main.ts' && to === 'tui' && target !== 'tui/features.ts' && !lazy && !typeOnly)
       say('the dashboard is loaded only when it is opened');
     const isScreen = file.startsWith('tui/screens/');
-    if (layer === 'tui' && to === 'features' && !typeOnly && !isScreen && ![...AT_WORK, ...STARTING].includes(file))
+    const atWork = [...AT_WORK, ...STARTING].some((one) => (one.endsWith('/') ? file.startsWith(one) : file === one));
+    if (layer === 'tui' && to === 'features' && !typeOnly && !isScreen && !atWork)
       say(`the dashboard watches: features are called in ${AT_WORK.join(', ')} alone`);
-    if (isScreen && !typeOnly && (target.startsWith('node:') || IMPURE.includes(target)))
+    if (
+      isScreen &&
+      !typeOnly &&
+      (target.startsWith('node:') || target.startsWith('tui/reads/') || IMPURE.includes(target))
+    )
       say('a screen is pure: it draws what the reader brings, and asks for commands');
     if (layer === 'features' && feature !== undefined) {
       const allowed = MAY_IMPORT[name];

@@ -6,17 +6,17 @@
  * changes.
  */
 import { messageOf } from '../shared/errors.ts';
-import type { Commands } from './actions.ts';
-import { tell } from './dialogs.ts';
+import type { Commands, Outcome as Ended } from './actions.ts';
 import type { InputEvent } from './input.ts';
 import {
   type AppState,
   addToast,
-  carryOut,
   type Deed,
   drawApp,
   dropOldToasts,
+  onEnd,
   onInput,
+  openFirst,
   startState,
   type World,
   wantsOf,
@@ -161,29 +161,26 @@ class Application implements App {
       });
   }
 
-  private command({ words, label, show, undo }: Extract<Deed, { kind: 'command' }>): void {
+  private command(deed: Extract<Deed, { kind: 'command' }>): void {
+    const { words, label, stdin, password, held } = deed;
     const begun = performance.now();
     const started = `${label}: started`;
     this.pending += 1;
-    try {
-      this.options.commands.start(words, label, (outcome) => {
-        this.pending -= 1;
-        const toasts = this.state.toasts.filter(({ text }) => text !== started);
-        this.state = { ...this.state, toasts };
-        const soon = performance.now() - begun < SHOW_WITHIN;
-        if (undo && outcome.style !== 'bad')
-          this.state = { ...this.state, undo: [...this.state.undo, undo].slice(-20) };
-        if (show && soon && outcome.style !== 'bad' && outcome.lines.length > 0) {
-          const overlay = tell(label, outcome.lines);
-          this.state = carryOut(this.state, [{ kind: 'overlay', overlay }], this.world()).state;
-        } else this.state = addToast(this.state, outcome, this.options.now());
-        this.source.refresh();
-        this.drawSoon();
-      });
-      this.toast('good', started);
-    } catch (error) {
+    const end = (outcome: Ended): void => {
       this.pending -= 1;
-      this.toast('bad', `${label}: ${messageOf(error)}`);
+      const toasts = this.state.toasts.filter(({ text }) => text !== started);
+      const soon = performance.now() - begun < SHOW_WITHIN;
+      const { state, deeds } = onEnd({ ...this.state, toasts }, deed, outcome, soon, this.world());
+      this.state = state;
+      for (const one of deeds) this.carry(one);
+      this.source.refresh();
+      this.drawSoon();
+    };
+    try {
+      this.options.commands.start(words, label, end, { stdin, password });
+      if (!held) this.toast('good', started);
+    } catch (error) {
+      end({ style: 'bad', text: `${label}: ${messageOf(error)}`, lines: [] });
     }
   }
 
@@ -223,7 +220,7 @@ class Application implements App {
     clearTimeout(this.owed);
     this.owed = undefined;
     if (this.closed || this.terminal === undefined || this.source === undefined) return;
-    this.state = dropOldToasts(this.state, this.options.now());
+    this.state = openFirst(dropOldToasts(this.state, this.options.now()), this.world());
     this.source.want(wantsOf(this.state, this.options));
     const { canvas, state } = drawApp(this.state, this.world());
     this.state = state;

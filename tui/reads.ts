@@ -12,6 +12,7 @@ import { setBandwidthLimit, setControl } from '../features/steering.ts';
 import type { Context } from '../shared/context.ts';
 import { type Entry, paletteEntries } from './entries.ts';
 import { type FeedLine, feedOf, type Seen } from './feed.ts';
+import { PLACE_READS } from './reads/places.ts';
 
 /** What the reader remembers between two answers. */
 export interface Memory {
@@ -56,6 +57,7 @@ export const READS = {
   ),
   /** Every command of the command line, for the palette. */
   commands: define<Entry[]>(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, () => paletteEntries()),
+  ...PLACE_READS,
 };
 
 export const ASKS: Readonly<Record<string, (args: readonly string[], ctx: Context) => Promise<void>>> = {

@@ -4,6 +4,7 @@
  * wants done leaves as effects, which name the words of commands. All of its functions are pure, its state is plain data.
  */
 import type { Control, Operation } from '../features/history.ts';
+import type { Outcome } from './actions.ts';
 import type { Canvas } from './canvas.ts';
 import type { InputEvent } from './input.ts';
 import type { Answer, ReadName, ReadResult, Want } from './reads.ts';
@@ -40,6 +41,10 @@ export interface Screen<S = unknown> {
   input?(event: InputEvent, view: View<S>): Step<S> | undefined;
   /** A number beside the tab: what waits there. */
   badge?(view: Pick<View, 'read'>): number;
+  /** The state in which the thing of this id is selected, for `go`. */
+  pick?(state: S, id: string): S;
+  /** What to begin with when the dashboard is opened; null: nothing, undefined: what it depends on is not known yet. */
+  opening?(view: Pick<View, 'read' | 'readOnly'>): Overlay | null | undefined;
 }
 
 export interface Step<S> {
@@ -72,13 +77,30 @@ export interface Binding<S = unknown> {
 /** What the application carries out for a screen. */
 export type Effect =
   /** Words as on the command line, in a process of its own. */
-  | { kind: 'command'; words: readonly string[]; label: string; show?: boolean; undo?: UndoStep }
+  | Command
   | { kind: 'control'; operation: Pick<Operation, 'uuid' | 'target_name'>; control: Control }
-  | { kind: 'go'; screen: string }
+  | { kind: 'go'; screen: string; pick?: string }
   | { kind: 'overlay'; overlay: Overlay }
   | { kind: 'toast'; style: 'good' | 'warn' | 'bad'; text: string }
   | { kind: 'action'; action: string }
   | { kind: 'quit' };
+
+export interface Command {
+  kind: 'command';
+  words: readonly string[];
+  label: string;
+  /** What it printed is shown when it ends soon. */
+  show?: boolean;
+  undo?: UndoStep;
+  /** Secrets: they are no words. What the command prints is then handed to `after` alone. */
+  stdin?: string;
+  /** The same for commands that take it from their environment; they print no secret. */
+  password?: string;
+  /** What it was filled in: stays open, takes no key meanwhile, closes when it is done and opens again when it failed. */
+  form?: Overlay;
+  /** Instead of a toast, when it did not fail. */
+  after?(outcome: Outcome): readonly Effect[];
+}
 
 export interface UndoStep {
   label: string;
@@ -93,6 +115,8 @@ export interface Overlay {
   draw(canvas: Canvas, view: View): void;
   /** The overlay as it is after the event, or `null` when it closes. */
   input(event: InputEvent, view: View): { overlay: Overlay | null; effects?: readonly Effect[] };
+  /** The same after the command that it started failed, with the reason. */
+  failed?(reason: string): Overlay;
 }
 
 /** Screens of any state in one list. */

@@ -7,7 +7,7 @@ import { PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import xterm from '@xterm/headless';
 import * as assert from 'uvu/assert';
-import type { Outcome } from '../../tui/actions.ts';
+import type { Outcome, Secrets } from '../../tui/actions.ts';
 import { type App, startApp } from '../../tui/app.ts';
 import type { Overview, ReadName, ReadResult, Running } from '../../tui/reads.ts';
 import type { AnyScreen } from '../../tui/screen.ts';
@@ -34,6 +34,8 @@ export interface Board {
   readonly app: App;
   /** What was started, as words in one text each. */
   readonly started: string[];
+  /** What each of them was told beside its words. */
+  readonly secrets: Secrets[];
   /** Wishes to the reader, `name arg …`. */
   readonly asked: string[];
   /** Ends what was started. */
@@ -62,6 +64,7 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
   const input = new PassThrough();
   const answers = new Map<string, { value?: unknown; error?: string }>();
   const [started, asked]: [string[], string[]] = [[], []];
+  const secrets: Secrets[] = [];
   let ends: ((outcome: Outcome) => void)[] = [];
   let changed = (): void => {};
   const app = startApp({
@@ -85,8 +88,9 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
       };
     },
     commands: {
-      start: (words, _label, onEnd) => {
+      start: (words, _label, onEnd, told = {}) => {
         started.push(words.join(' '));
+        secrets.push(told);
         ends.push(onEnd);
       },
       release: () => {},
@@ -101,6 +105,7 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
   return {
     app,
     started,
+    secrets,
     asked,
     finish: (outcome) => {
       const waiting = ends;
