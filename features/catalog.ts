@@ -3,7 +3,7 @@
  * the later one counts, and what is changed is written to every connected drive that the project lives on; a drive that
  * is away gets it the next time. Where a project lies is decided here too, and that no two of them lie in each other.
  */
-import { lstatSync } from 'node:fs';
+import { lstatSync, readdirSync } from 'node:fs';
 import { isAbsolute, join, relative, resolve } from 'node:path';
 import type { Context } from '../shared/context.ts';
 import { messageOf, TandemError } from '../shared/errors.ts';
@@ -147,6 +147,24 @@ export function isOnDrive(drive: DriveInfo, subpath: RelPath): boolean {
     });
   }
   return true;
+}
+
+/**
+ * Names of the folders in a folder of a drive, sorted; links are not followed, and what is never synced is left out.
+ * @param limit names at most; more than that are told by `more`.
+ * @throws TandemError `invalid` for a path that leaves the drive or leads through a link; `not_found`.
+ */
+export function listFolders(drive: DriveInfo, subpath: string, limit = 5000): { names: string[]; more: boolean } {
+  const path = relPath(subpath);
+  if (!isOnDrive(drive, path))
+    throw new TandemError('not_found', `There is no folder '${displayPath(path)}' on ${quote(drive.label)}.`, {
+      hint: 'It may have been renamed; look in the folder above it.',
+    });
+  const names = readdirSync(join(drive.mount_path, path), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !alwaysExcluded(joinPath(path, entry.name)))
+    .map(({ name }) => name)
+    .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+  return { names: names.slice(0, limit), more: names.length > limit };
 }
 
 // --- internal ---

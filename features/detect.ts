@@ -6,25 +6,25 @@
  * folder named under `drives.virtual`. A drive that belongs to a group carries its identity with it, in the signature
  * `.tandem/drive.json` at its root. Everything here is found anew on each call; nothing is remembered between calls.
  */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { fileStamp, saveYaml, withFileLock } from '../shared/config.ts';
+import { fileStamp } from '../shared/config.ts';
 import type { Context } from '../shared/context.ts';
 import { ejectVolume } from '../shared/eject.ts';
 import { messageOf, TandemError } from '../shared/errors.ts';
 import { type Column, defineCommand, definePanel, type Paint, renderTable, runIfMain } from '../shared/feature.ts';
-import { closest, formatBytes, formatTime, parseSize } from '../shared/format.ts';
-import { lockHolder } from '../shared/lock.ts';
+import { closest, formatBytes, formatTime } from '../shared/format.ts';
+import { holderAt } from '../shared/lock.ts';
 import { createBell, followMounts } from '../shared/mount-events.ts';
-import { displayPath, isInside } from '../shared/paths.ts';
+import { displayPath } from '../shared/paths.ts';
 import { isNetworkFilesystem, type Volume } from '../shared/platform.ts';
-import { openSettingsFile, type VirtualDriveSetting } from '../shared/settings.ts';
 import { readSignature, SIGNATURE } from '../shared/signature.ts';
-import { closeFolder, openRoot } from '../shared/syscalls.ts';
 import { deviceNumberOf, type Listing, listVolumes, realpathOr, virtualVolume } from '../shared/volumes.ts';
+import { virtualVerbs } from './virtual.ts';
 
 export { readSignature, removeSignature, type Signature, writeSignature } from '../shared/signature.ts';
 export { defaultTraits, probeTraits, type Traits } from '../shared/traits.ts';
+export { addVirtualDrive } from './virtual.ts';
 
 /** A connected drive; sizes in bytes. `drive_uuid`, `group_id` and `role` come from its signature. */
 export interface DriveInfo extends Omit<Volume, 'restricted'> {
@@ -166,11 +166,11 @@ export async function ejectDrive(drive: DriveInfo, ctx: Context): Promise<void> 
       hint: 'Unmount what lies below it, or remove it from drives.virtual in app.yaml.',
     });
   }
-  const holder = holderOf(drive);
-  if (holder !== undefined) {
-    throw new TandemError('locked', `${name} is in use by tandem itself (process ${holder}).`, {
+  const holder = holderAt(drive.mount_path);
+  if (holder !== null) {
+    throw new TandemError('locked', `${name} is in use by tandem itself (process ${holder.pid}).`, {
       hint: 'Wait until that run ends, or cancel it, and eject again.',
-      details: { pid: holder },
+      details: { pid: holder.pid },
     });
   }
   if (deviceNumberOf(drive.mount_path, ctx) !== drive.device_number) {
@@ -179,38 +179,6 @@ export async function ejectDrive(drive: DriveInfo, ctx: Context): Promise<void> 
     });
   }
   await ejectVolume(drive, ctx);
-}
-
-/**
- * Makes a folder a virtual drive in the user's `app.yaml`; comments and order there stay.
- * @param size bytes; left out, the size of the filesystem below it counts.
- * @throws TandemError `invalid` for a path or label that cannot be taken.
- */
-export async function addVirtualDrive(
-  ctx: Context,
-  folder: string,
-  label: string,
-  size?: number,
-): Promise<VirtualDriveSetting> {
-  const path = resolve(folder);
-  if (path === '/')
-    throw refused("The folder '/' cannot be a drive.", 'Name a folder of its own, such as /mnt/nas/photos.');
-  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
-    const hint = 'Create or mount it first; a virtual drive counts as connected while its folder exists.';
-    throw refused(`There is no folder ${displayPath(path)}.`, hint);
-  }
-  if (label.trim() === '')
-    throw refused('The label is empty.', 'Give --label a name that tells the drive from others.');
-  const entry: VirtualDriveSetting = { path, label, ...(size === undefined ? {} : { total_size: size }) };
-  return withFileLock(join(ctx.configDir, 'app.yaml'), () => {
-    const file = openSettingsFile(ctx.configDir);
-    const others = file.value.drives?.virtual ?? [];
-    for (const other of others) checkBeside(entry, other);
-    if (others.length > 0) file.document.addIn(['drives', 'virtual'], file.document.createNode(entry));
-    else file.document.setIn(['drives', 'virtual'], file.document.createNode([entry]));
-    saveYaml(file);
-    return entry;
-  });
 }
 
 // --- internal ---
@@ -318,20 +286,6 @@ function stampOf(path: string): string {
   }
 }
 
-/** The living process that holds the drive's lock. The root is closed again at once: it would keep the drive busy. */
-function holderOf(drive: DriveInfo): number | undefined {
-  try {
-    const root = openRoot(drive.mount_path);
-    try {
-      return lockHolder(root)?.pid;
-    } finally {
-      closeFolder(root);
-    }
-  } catch {
-    return undefined;
-  }
-}
-
 const EMPTY = [
   'No drive is connected. Plug one in, or:',
   '  allow fixed disks, with drives.allow_fixed in app.yaml',
@@ -408,29 +362,6 @@ function eventLine(event: DriveEvent, at: Date): string {
   );
 }
 
-function refused(message: string, hint: string): TandemError {
-  return new TandemError('invalid', message, { hint });
-}
-
-function checkBeside(entry: VirtualDriveSetting, other: VirtualDriveSetting): void {
-  const taken = `'${displayPath(other.label)}' (${displayPath(other.path)})`;
-  const [path, there] = [realpathOr(entry.path), realpathOr(other.path)];
-  if (isInside(path, there) || isInside(there, path)) {
-    const message = `${displayPath(entry.path)} is, holds or lies in the virtual drive ${taken}.`;
-    throw refused(message, 'Drives may not lie inside each other.');
-  }
-  if (other.label.toLowerCase() !== entry.label.toLowerCase()) return;
-  throw refused(`The label '${displayPath(entry.label)}' already belongs to ${taken}.`, 'Give --label another name.');
-}
-
-function sizeOption(text: string): number {
-  const size = parseSize(text);
-  if (size !== undefined && size > 0) return size;
-  throw new TandemError('usage', `'${displayPath(text)}' is not a size.`, {
-    hint: 'Write it as 500GB, 2TB or 1.5TiB.',
-  });
-}
-
 const driveArgument = {
   name: 'drive',
   description: 'label, id (or its first characters), serial number, device or mount path',
@@ -485,34 +416,7 @@ export const command = defineCommand({
         };
       },
     },
-    add: {
-      summary: 'Use a folder as a drive: a NAS mount, a fixed disk in a dock, a practice folder',
-      examples: [
-        'tandem detect add /mnt/nas/photos --label NAS-Photos',
-        'tandem detect add ~/practice/a --label A --size 2TB',
-      ],
-      args: [{ name: 'path', description: 'the folder', complete: 'path' }],
-      options: [
-        { flags: '--label <label>', description: 'the name of the drive (required)' },
-        {
-          flags: '--size <size>',
-          description: 'its size, when it is not that of the filesystem below it',
-          parse: sizeOption,
-        },
-      ],
-      run: async ({ args, options }, ctx) => {
-        if (options['label'] === undefined) {
-          throw new TandemError('usage', 'A virtual drive needs a label.', {
-            hint: 'Give --label, for example --label NAS-Photos.',
-          });
-        }
-        const entry = await addVirtualDrive(ctx, String(args['path']), String(options['label']), options['size']);
-        return {
-          json: entry,
-          text: () => `'${displayPath(entry.label)}' (${displayPath(entry.path)}) takes part as a drive now.`,
-        };
-      },
-    },
+    ...virtualVerbs,
   },
 });
 

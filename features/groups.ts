@@ -33,7 +33,6 @@ import {
 import { checkName, quote, shellWord } from '../shared/named.ts';
 import { flatten, type GroupOptions, optionChange, PRESETS, showValue, withDefaults } from '../shared/options.ts';
 import { displayPath } from '../shared/paths.ts';
-import { partsOf, readProjects } from '../shared/projects-file.ts';
 import { disguiseText, isDisguised, type Storage, storageLines, storageOf } from '../shared/storage.ts';
 import { type DriveInfo, findDrive, listDrives, writeSignature } from './detect.ts';
 import { handoverVerbs } from './handover.ts';
@@ -54,6 +53,7 @@ import {
   signing,
   statusOf,
 } from './pairs.ts';
+import { groupUses } from './uses.ts';
 import { askForGroup } from './wizard.ts';
 
 export { type DriveIdentity, type Group, listGroups, type Role } from '../shared/groups-file.ts';
@@ -255,13 +255,6 @@ export function resolveOptions(group: Group): GroupOptions {
 }
 
 // --- internal ---
-
-/** Ids of the schedules that work on it. */
-async function schedulesOf(id: string, ctx: Context): Promise<string[]> {
-  const sql = 'SELECT schedule_id FROM schedules WHERE target_id = ? ORDER BY schedule_id';
-  const rows = await (await ctx.dbIfExists())?.all<{ schedule_id: string }>(sql, [id]);
-  return (rows ?? []).map(({ schedule_id }) => schedule_id);
-}
 
 // What the command line and the dashboard show.
 
@@ -493,14 +486,14 @@ export const command = defineCommand({
       args: [GROUP],
       run: async ({ args }, ctx) => {
         const { id, name } = getGroup(args['group'], ctx);
-        const users = readProjects(ctx).projects.filter((project) =>
-          partsOf(project).some(({ group_id }) => group_id === id),
-        );
-        const used = users.map((project) => quote(project.name)).join(', ');
-        const schedules = (await schedulesOf(id, ctx)).map(quote).join(', ');
+        const uses = await groupUses(id, ctx);
+        const used = uses.projects.map(quote).join(', ');
+        const schedules = uses.schedules.map(quote).join(', ');
+        const watchers = uses.watchers.map(quote).join(', ');
         const more = [
           used === '' ? '' : ` Projects that lie on it: ${used}.`,
           schedules === '' ? '' : ` Schedules that will not run any more: ${schedules}.`,
+          watchers === '' ? '' : ` Watchers that will not run any more: ${watchers}.`,
         ].join('');
         await confirmed(
           `Delete the group ${quote(name)}? Only the relationship is removed; files are NOT deleted.${more}`,
@@ -514,13 +507,12 @@ export const command = defineCommand({
           ),
           ctx,
         );
-        const projects = users.map((project) => project.name);
         const idle =
           schedules === '' ? '' : ` Without a group now: the schedules ${schedules}; see \`tandem schedule remove\`.`;
         const orphans =
           used === '' ? '' : ` Without a group now: ${used}; \`tandem projects edit --group\` gives them another one.`;
         return {
-          json: { id: group.id, name: group.name, freed, signed, projects },
+          json: { id: group.id, name: group.name, freed, signed, projects: uses.projects },
           text: () => `Deleted ${quote(group.name)}; no file was touched.${orphans}${idle}`,
         };
       },

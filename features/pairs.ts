@@ -284,6 +284,14 @@ export async function checkPlain(drive: DriveInfo): Promise<void> {
   );
 }
 
+/** @throws TandemError `invalid` for a drive that takes no signature */
+export function checkWritable(drive: DriveInfo): void {
+  if (!drive.read_only) return;
+  throw new TandemError('invalid', `The drive ${describe(drive)} is read-only and cannot be signed.`, {
+    hint: 'Mount it writable and try again.',
+  });
+}
+
 /** Signs the drives, then records them; when either fails, every drive is as it was. */
 export async function signing<T>(
   drives: readonly { role: Role; drive: DriveInfo }[],
@@ -301,11 +309,7 @@ export async function signing<T>(
       const drive_uuid = before?.drive_uuid ?? randomUUID();
       signed.push({ role, drive, drive_uuid });
       if (before && before.label === label && before.total_size === total_size) continue;
-      if (drive.read_only) {
-        throw new TandemError('invalid', `The drive ${describe(drive)} is read-only and cannot be signed.`, {
-          hint: 'Mount it writable and try again.',
-        });
-      }
+      checkWritable(drive);
       const traits = probeTraits(root, filesystem);
       undo.push(() => (before ? writeSignature(root, before) : removeSignature(root)));
       const created_at = before?.created_at ?? isoTime(ctx.now());

@@ -16,7 +16,7 @@ import { quote, shellWord } from '../shared/named.ts';
 import { flatten, PRESETS, showValue } from '../shared/options.ts';
 import { displayPath } from '../shared/paths.ts';
 import { disguiseText, isDisguised, type Storage, storageOf } from '../shared/storage.ts';
-import { gatherProjects, homesOf, isOnDrive, type Project, partsOf, pickProject } from './catalog.ts';
+import { gatherProjects, homesOf, isOnDrive, knownProjects, type Project, partsOf, pickProject } from './catalog.ts';
 import { type DriveInfo, findDrive, listDrives } from './detect.ts';
 import { type Group, listGroups, type Role, resolveDrive } from './groups.ts';
 import { matchPair } from './pairs.ts';
@@ -67,9 +67,31 @@ export async function listProjects(ctx: Context): Promise<ProjectRow[]> {
   return rowsOf(projects, drives, ctx);
 }
 
+/** The same without remembering what the drives tell; writes nothing. */
+export async function readProjectRows(ctx: Context): Promise<ProjectRow[]> {
+  const drives = await listDrives(ctx);
+  return rowsOf(await knownProjects(ctx, drives), drives, ctx);
+}
+
+/** Options of each role, which differ where the groups do, with the place that each value comes from. */
+export function projectOptions(project: Project, ctx: Context): { role: string | null; options: OptionRow[] }[] {
+  const parts = partsOf(project);
+  if (parts.length === 0) return [{ role: null, options: optionSources(project.options, null) }];
+  return parts.map(({ role, group_id }) => {
+    const group = listGroups(ctx).find(({ id }) => id === group_id);
+    return { role, options: optionSources(project.options, group?.options ?? null) };
+  });
+}
+
 /** @throws TandemError `not_found` with a guess, `ambiguous` with every project that fits. */
 export async function getProject(query: string, ctx: Context): Promise<Project> {
   return pickProject(query, await gatherProjects(ctx));
+}
+
+export interface OptionRow {
+  key: string;
+  value: unknown;
+  source: OptionSource;
 }
 
 export interface OpenPart {
@@ -192,22 +214,6 @@ const COLUMNS: readonly Column<ProjectRow>[] = [
 
 const EMPTY = 'No projects yet. Make one with `tandem projects create NAME --path FOLDER --group GROUP`.';
 
-interface OptionRow {
-  key: string;
-  value: unknown;
-  source: OptionSource;
-}
-
-/** Options of each role, which differ where the groups do. */
-function optionsOf(project: Project, ctx: Context): { role: string | null; options: OptionRow[] }[] {
-  const parts = partsOf(project);
-  if (parts.length === 0) return [{ role: null, options: optionSources(project.options, null) }];
-  return parts.map(({ role, group_id }) => {
-    const group = listGroups(ctx).find(({ id }) => id === group_id);
-    return { role, options: optionSources(project.options, group?.options ?? null) };
-  });
-}
-
 function optionLines(rows: readonly { role: string | null; options: readonly OptionRow[] }[], paint: Paint): string[] {
   return rows.flatMap(({ role, options }) => [
     paint('bold', role === null ? 'Options' : `Options of ${displayPath(role)}`),
@@ -222,7 +228,7 @@ async function showOutput(query: string, ctx: Context): Promise<Output> {
   const drives = await listDrives(ctx);
   const project = pickProject(query, await gatherProjects(ctx, drives));
   const [row] = rowsOf([project], drives, ctx) as [ProjectRow];
-  const options = optionsOf(project, ctx);
+  const options = projectOptions(project, ctx);
   const text = (paint: Paint): string =>
     [
       `${paint('bold', displayPath(row.name))}  ${paint(STATUS[row.status].style, STATUS[row.status].text)}`,
@@ -401,7 +407,7 @@ export const command = defineCommand({
           options['preset'],
           ctx,
         );
-        const changed = optionsOf(project, ctx).map(({ role, options: all }) => {
+        const changed = projectOptions(project, ctx).map(({ role, options: all }) => {
           return { role, options: all.filter(({ key }) => keys.includes(key)) };
         });
         const lines = (paint: Paint): string[] => optionLines(changed, paint);

@@ -17,6 +17,7 @@ import { recoveryLines } from '../shared/recovery-key.ts';
 import {
   askedSecret,
   type GivenSecret,
+  passwordsInStdin,
   type SecretFiles,
   secretInEnvironment,
   secretInFile,
@@ -249,15 +250,14 @@ function paperText(lines: readonly string[], paint: Paint): string[] {
 async function changeRing(group: Group, wish: Wish, options: Record<string, unknown>, ctx: Context): Promise<Output> {
   const files: SecretFiles = options;
   const fresh = { passwordFile: options['newPasswordFile'], keyFile: options['newKeyFile'] } as SecretFiles;
-  if (files.passwordFile === '-' && fresh.passwordFile === '-')
-    throw new TandemError('usage', 'Stdin cannot be both the present password and the new one.', {
-      hint: 'Put one of them into a file that only you can read.',
-    });
+  const both = files.passwordFile === '-' && fresh.passwordFile === '-' ? passwordsInStdin() : undefined;
   const rings = await withDrives(group, ctx, (drives) => ringsIn(findRings(group, drives, ctx)));
   const before = mergeRings(rings).slots;
   // Where there is no one ring, what comes next says so.
   const target = new Set(rings.map(({ key_id }) => key_id)).size === 1 ? aim(wish, before, group) : undefined;
-  const key = await withDrives(group, ctx, (drives) => groupKey(group, drives, ctx, secretInFile(files)));
+  const key = await withDrives(group, ctx, (drives) =>
+    groupKey(group, drives, ctx, both?.present ?? secretInFile(files)),
+  );
   const paper = wish.recovery || (target?.kind === 'recovery' && Object.values(fresh).every((file) => !file));
   let added: RingSecret | undefined;
   let lines: string[] = [];
@@ -265,7 +265,7 @@ async function changeRing(group: Group, wish: Wish, options: Record<string, unkn
     const bytes = randomBytes(32);
     lines = recoveryLines(bytes);
     added = { kind: 'recovery', bytes };
-  } else if (wish.kind !== 'remove') added = await newSecret(fresh, ctx);
+  } else if (wish.kind !== 'remove') added = both?.fresh ?? (await newSecret(fresh, ctx));
   if (wish.kind === 'remove' && target)
     await confirmed(`Remove slot ${before.indexOf(target) + 1} (${describe(target)}) of ${quote(group.name)}?`, ctx);
   const { ring, problems } = await changeKeyring(
@@ -380,7 +380,11 @@ export const ringVerbs: Readonly<Record<string, Verb>> = {
       { flags: '--change [slot]', description: 'another secret in the place of this one (default: the only password)' },
       { flags: '--remove <slot>', description: 'a slot by its number or id' },
       { flags: '--recovery', description: 'a new recovery key, shown once' },
-      { flags: '--new-password-file <file>', description: 'file that holds the new password', complete: 'path' },
+      {
+        flags: '--new-password-file <file>',
+        description: 'file that holds the new password; - for the last line of stdin',
+        complete: 'path',
+      },
       { flags: '--new-key-file <file>', description: 'file that is the new key', complete: 'path' },
       ...SECRETS,
       LABEL,

@@ -1,10 +1,68 @@
-/** The two questions that make a group: which drive is the Master, which the Backup; and what it is called. */
+/**
+ * The two questions that make a group: which drive is the Master, which the Backup; and what it is called. And what
+ * `createGroup` would say to answers, before anything is written.
+ */
 import type { Context } from '../shared/context.ts';
-import { TandemError } from '../shared/errors.ts';
+import { messageOf, TandemError } from '../shared/errors.ts';
 import { formatBytes } from '../shared/format.ts';
-import { ROLES, type Role } from '../shared/groups-file.ts';
+import { type Group, listGroups, ROLES, type Role } from '../shared/groups-file.ts';
+import { checkName } from '../shared/named.ts';
 import { type DriveInfo, findDrive, listDrives } from './detect.ts';
-import { checkApart, describe, ROLE_NAME } from './pairs.ts';
+import {
+  checkApart,
+  checkEligible,
+  checkFree,
+  checkPlain,
+  checkWritable,
+  describe,
+  identityOf,
+  pairWarnings,
+  ROLE_NAME,
+} from './pairs.ts';
+
+export interface Refusal {
+  message: string;
+  hint: string;
+}
+
+export interface NewGroupCheck {
+  /** Why the drive cannot have that role. */
+  master: Refusal | null;
+  backup: Refusal | null;
+  /** Why the two cannot be a pair. */
+  pair: Refusal | null;
+  name: Refusal | null;
+  /** Sentences about what is allowed but unwise. */
+  warnings: string[];
+}
+
+/** What `createGroup` would refuse and warn of; what is left out is not judged. Writes nothing. */
+export async function checkNewGroup(
+  {
+    name,
+    master,
+    backup,
+  }: { name?: string | undefined; master?: DriveInfo | undefined; backup?: DriveInfo | undefined },
+  ctx: Context,
+  connected?: readonly DriveInfo[],
+): Promise<NewGroupCheck> {
+  const [drives, groups] = [connected ?? (await listDrives(ctx)), listGroups(ctx)];
+  const side = (role: Role, drive: DriveInfo | undefined): Promise<Refusal | null> =>
+    refusalOf(async () => {
+      if (drive) await checkSide(role, drive, drives, groups);
+    });
+  return {
+    master: await side('master', master),
+    backup: await side('backup', backup),
+    pair: await refusalOf(() => {
+      if (master && backup) checkApart(master, backup);
+    }),
+    name: await refusalOf(() => {
+      if (name !== undefined) checkName(name.trim(), groups, 'group');
+    }),
+    warnings: master && backup ? pairWarnings(identityOf(master), identityOf(backup)) : [],
+  };
+}
 
 /** Asks for what the command line does not give: Master, Backup, name, description. */
 export async function askForGroup(
@@ -47,4 +105,27 @@ export async function askForGroup(
   const description =
     given.description ?? (asking ? await ctx.prompts.input('Description (may stay empty):', '--description TEXT') : '');
   return { name, master, backup, description };
+}
+
+// --- internal ---
+
+async function checkSide(
+  role: Role,
+  drive: DriveInfo,
+  connected: readonly DriveInfo[],
+  groups: readonly Group[],
+): Promise<void> {
+  checkEligible(drive, connected);
+  checkFree(drive, groups);
+  if (role === 'master') await checkPlain(drive);
+  checkWritable(drive);
+}
+
+async function refusalOf(check: () => void | Promise<void>): Promise<Refusal | null> {
+  try {
+    await check();
+    return null;
+  } catch (error) {
+    return { message: messageOf(error), hint: error instanceof TandemError ? (error.hint ?? '') : '' };
+  }
 }

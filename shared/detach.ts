@@ -18,47 +18,65 @@ export interface Detached {
   release(): void;
 }
 
+interface SpawnOptions {
+  keepOutput?: boolean;
+  startedBy?: string;
+  input?: string | undefined;
+  password?: string | undefined;
+}
+
 /**
  * @param words as on the command line, without `tandem`
  * @param keepOutput what it prints on stdout can be asked for
  * @param startedBy who begins its operations, for the history
- * @param stdin what it can read there, such as a secret; left out, nothing
+ * @param input for its stdin, when it holds a secret; then what it prints is kept in memory and never in a file
+ * @param password for the key of a sealed group, in its environment
  */
 export function spawnDetached(
   words: readonly string[],
   ctx: Pick<Context, 'configDir' | 'dataDir'>,
-  {
-    keepOutput = false,
-    startedBy = '',
-    stdin,
-  }: { keepOutput?: boolean; startedBy?: string; stdin?: string | undefined } = {},
+  { keepOutput = false, startedBy = '', input, password }: SpawnOptions = {},
 ): Detached {
   const launcher = join(fileURLToPath(new URL('.', import.meta.url)), '..', 'tui', 'tandem.mjs');
   mkdirSync(join(ctx.dataDir, 'log'), { recursive: true });
   const log = join(ctx.dataDir, 'log', `detached-${process.pid}-${randomUUID().slice(0, 8)}.log`);
   const output = `${log}.out`;
   const fd = openSync(log, 'w', 0o600);
-  const out = keepOutput ? openSync(output, 'w', 0o600) : undefined;
+  const secret = input !== undefined;
+  const out = keepOutput && !secret ? openSync(output, 'w', 0o600) : undefined;
   const child = spawn(process.execPath, [launcher, ...words, '--progress', 'none'], {
     detached: true,
-    stdio: [stdin === undefined ? 'ignore' : 'pipe', out ?? 'ignore', fd],
-    env: { ...process.env, TANDEM_CONFIG: ctx.configDir, TANDEM_DATA: ctx.dataDir, TANDEM_STARTED_BY: startedBy },
+    stdio: [secret ? 'pipe' : 'ignore', out ?? (keepOutput ? 'pipe' : 'ignore'), fd],
+    env: {
+      ...process.env,
+      TANDEM_CONFIG: ctx.configDir,
+      TANDEM_DATA: ctx.dataDir,
+      TANDEM_STARTED_BY: startedBy,
+      ...(password !== undefined && { TANDEM_PASSWORD: password }),
+    },
+  });
+  closeSync(fd);
+  if (out !== undefined) closeSync(out);
+  let told = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    told += text;
   });
   // It may end before it has read all of that.
   child.stdin?.on('error', () => {});
-  child.stdin?.end(stdin);
-  closeSync(fd);
-  if (out !== undefined) closeSync(out);
+  child.stdin?.end(input);
   return {
     pid: child.pid ?? 0,
     ended: new Promise((done) => {
       child.on('error', () => done(1));
-      child.on('exit', (code) => done(code ?? 1));
+      // With a pipe the last of what it printed may come after its exit.
+      child.on(secret ? 'close' : 'exit', (code) => done(code ?? 1));
     }),
     complaint: () => readFileSync(log, 'utf8'),
-    printed: () => (keepOutput ? readFileSync(output, 'utf8') : ''),
+    printed: () => (out === undefined ? told : readFileSync(output, 'utf8')),
     release: () => {
       child.unref();
+      told = '';
+      child.stdout?.destroy();
       for (const file of [log, output]) rmSync(file, { force: true });
     },
   };

@@ -7,7 +7,17 @@ import { closeSync, constants, fsyncSync, writeSync } from 'node:fs';
 import { errnoOf, TandemError } from './errors.ts';
 import { isGone, type ProcessIdentity, thisProcess } from './machine.ts';
 import { readSmall } from './own-folder.ts';
-import { type Dir, mkdirAt, OPEN_CREATE, OPEN_READ, openAt, renameNoReplace, unlinkAt } from './syscalls.ts';
+import {
+  closeFolder,
+  type Dir,
+  mkdirAt,
+  OPEN_CREATE,
+  OPEN_READ,
+  openAt,
+  openRoot,
+  renameNoReplace,
+  unlinkAt,
+} from './syscalls.ts';
 
 export interface LockOptions {
   /** For messages. */
@@ -99,6 +109,20 @@ export class DriveLock {
 export function lockHolder(root: Dir): ProcessIdentity | null {
   const held = readLock(root);
   return held === null || held === 'broken' || isStale(held, false) ? null : held;
+}
+
+/** The same of a drive that is mounted there, as far as it can be read. The root is closed again at once: it would keep the drive busy. */
+export function holderAt(mountPath: string): ProcessIdentity | null {
+  try {
+    const root = openRoot(mountPath);
+    try {
+      return lockHolder(root);
+    } finally {
+      closeFolder(root);
+    }
+  } catch {
+    return null;
+  }
 }
 
 function makeFolder(root: Dir): void {

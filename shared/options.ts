@@ -5,7 +5,7 @@
 import { readdirSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { holdsSecret, PACKAGE_CONFIG } from './config.ts';
-import { TandemError } from './errors.ts';
+import { messageOf, TandemError } from './errors.ts';
 import { closest, parseDuration, parseSize } from './format.ts';
 import { displayPath } from './paths.ts';
 import { parseTimetable, readMegabytes } from './throttle.ts';
@@ -157,6 +157,34 @@ export function optionChange(
   return { keys: Object.keys(changed), later: [...(chosen?.later ?? [])], elsewhere, change };
 }
 
+/** What `optionChange` would refuse, key by key; empty: nothing. */
+export function optionProblems(
+  assignments: readonly string[],
+  preset: string | undefined,
+  owner: Owner,
+  options: SparseOptions,
+): Record<string, string> {
+  const problems: Record<string, string> = {};
+  const good: string[] = [];
+  for (const text of assignments) {
+    try {
+      parseAssignment(text, owner);
+      good.push(text);
+    } catch (error) {
+      problems[text.slice(0, Math.max(0, text.indexOf('=')))] = messageOf(error);
+    }
+  }
+  if (good.length === 0 && preset === undefined) return problems;
+  try {
+    optionChange(good, preset, owner).change(options);
+  } catch (error) {
+    // What does not go together is told at the first of its keys that is given.
+    const key = good.map((text) => text.slice(0, text.indexOf('='))).find((one) => messageOf(error).includes(one));
+    problems[key ?? 'preset'] = messageOf(error);
+  }
+  return problems;
+}
+
 /**
  * Checks options as a YAML file states them and brings them into one form.
  * @returns the options, and per key what is wrong with it
@@ -231,6 +259,8 @@ export interface OptionSpec {
   fallback: unknown;
   /** Ends the sentence "must be …". */
   takes: string;
+  /** All values, where they are few words. */
+  choices?: readonly string[];
   /** YAML value or command-line text → value; undefined when it is none. */
   read(value: unknown): unknown;
 }
@@ -238,6 +268,7 @@ export interface OptionSpec {
 const flag = (fallback: boolean): OptionSpec => ({
   fallback,
   takes: 'true or false',
+  choices: ['true', 'false'],
   read: (value) => {
     const word = String(value).toLowerCase();
     return /^(true|yes|on)$/.test(word) ? true : /^(false|no|off)$/.test(word) ? false : undefined;
@@ -246,6 +277,7 @@ const flag = (fallback: boolean): OptionSpec => ({
 const choice = (fallback: string, ...others: string[]): OptionSpec => ({
   fallback,
   takes: `one of ${[fallback, ...others].join(', ')}`,
+  choices: [fallback, ...others],
   read: (value) => [fallback, ...others].find((word) => word === value),
 });
 const list: OptionSpec = {
@@ -361,7 +393,7 @@ export const OPTIONS: Readonly<Record<string, OptionSpec>> = {
 };
 
 /** What a project cannot have otherwise than its group: both write to the same Backup, and a run of one would undo the other's. */
-const OF_THE_PAIR: ReadonlySet<string> = new Set([
+export const OF_THE_PAIR: ReadonlySet<string> = new Set([
   'enable_compression',
   'compression_type',
   'compression_level',

@@ -40,6 +40,21 @@ export function secretInFile({ passwordFile, keyFile }: SecretFiles): GivenSecre
   return password(passwordFile === STDIN ? readFileSync(0, 'utf8') : privateFile(passwordFile).toString('utf8'));
 }
 
+/**
+ * Two passwords through one stdin, where both are named `-`: the last line is the new one, what stands before it the
+ * present one or the lines of a recovery key.
+ * @throws TandemError `usage` when there is but one.
+ */
+export function passwordsInStdin(): { present: GivenSecret; fresh: GivenSecret } {
+  const text = readFileSync(0, 'utf8').replace(/\r?\n$/, '');
+  const cut = text.lastIndexOf('\n');
+  if (cut < 0)
+    throw new TandemError('usage', 'Stdin is to hold the present password and the new one, and has one line.', {
+      hint: 'Give the new password on a line of its own after the present one.',
+    });
+  return { present: password(text.slice(0, cut)), fresh: password(text.slice(cut + 1)) };
+}
+
 /** A line of text that is secret, such as a token. @throws TandemError as `secretInFile` does. */
 export function secretLine(path: string): string {
   const text = privateFile(path).toString('utf8').trim();

@@ -9,7 +9,9 @@ const test = suite('architecture');
 
 /** docs/architecture.md holds the same table: which features a feature may import. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
-  detect: [],
+  detect: ['virtual'],
+  virtual: [],
+  uses: [],
   history: [],
   channels: [],
   notify: ['channels'],
@@ -20,7 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'any'>> = {
   pairs: ['detect'],
   handover: ['detect', 'pairs'],
   wizard: ['detect', 'pairs'],
-  groups: ['detect', 'handover', 'pairs', 'wizard'],
+  groups: ['detect', 'handover', 'pairs', 'uses', 'wizard'],
   encrypt: ['groups', 'keyring', 'slots'],
   keyring: ['detect', 'groups', 'pairs'],
   slots: ['groups', 'keyring'],
@@ -232,6 +234,8 @@ const WITHOUT_COMMAND = [
   'unit',
   'queue',
   'wizard',
+  'uses',
+  'virtual',
   'sides',
   'colliding',
   'evidence',

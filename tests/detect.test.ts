@@ -4,7 +4,14 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as detect from '../features/detect.ts';
-import { type Context, type ContextOptions, createContext, type RunResult } from '../shared/context.ts';
+import { removeVirtualDrive } from '../features/virtual.ts';
+import {
+  type Context,
+  type ContextOptions,
+  createContext,
+  type RunResult,
+  refusingPrompts,
+} from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
 import { renderTable } from '../shared/feature.ts';
 import { thisProcess } from '../shared/machine.ts';
@@ -709,6 +716,34 @@ test('addVirtualDrive: several at once lose none', async () => {
   const paths = [1, 2, 3, 4, 5].map(() => folder('v'));
   await Promise.all(paths.map((path, index) => detect.addVirtualDrive(ctx, path, `L${index}`)));
   assert.is(ctx.settings().virtualDrives.length, 5);
+});
+
+test('removeVirtualDrive: by label or folder; comments, the others and every file stay', async () => {
+  const [a, b, c] = [folder('a'), folder('b'), folder('c')];
+  const ctx = contextWith(`# mine\n${virtualYaml(a, b, c)}# end\n`);
+  fs.writeFileSync(join(a, 'file'), 'x');
+  assert.is((await rejected(removeVirtualDrive('V7', ctx))).code, 'not_found');
+  assert.is((await removeVirtualDrive('v0', ctx)).path, a);
+  assert.is((await removeVirtualDrive(`${c}/`, ctx)).label, 'V2');
+  const text = fs.readFileSync(join(ctx.configDir, 'app.yaml'), 'utf8');
+  assert.match(text, /^# mine\n[\s\S]*V1[\s\S]*# end\n$/);
+  assert.equal(
+    ctx.settings().virtualDrives.map(({ path }) => path),
+    [b],
+  );
+  assert.is(fs.readFileSync(join(a, 'file'), 'utf8'), 'x');
+  fs.mkdirSync(join(b, '.tandem'));
+  fs.writeFileSync(join(b, '.tandem/lock'), JSON.stringify({ token: 't', counter: 0, ...thisProcess() }));
+  assert.is((await rejected(removeVirtualDrive('V1', ctx))).code, 'locked');
+  fs.rmSync(join(b, '.tandem/lock'));
+  detect.writeSignature(b, signature());
+  const remove = detect.command.verbs['remove'];
+  const refused = contextWith(virtualYaml(b), { prompts: { ...refusingPrompts, confirm: async () => false } });
+  const words = { args: { drive: 'V0' }, options: {} };
+  assert.is((await rejected(Promise.resolve(remove?.run(words, refused, () => {})))).code, 'cancelled');
+  assert.is(refused.settings().virtualDrives.length, 1);
+  await removeVirtualDrive('V0', refused);
+  assert.is(detect.readSignature(b)?.group_id, signature().group_id);
 });
 
 test('addVirtualDrive: refuses what cannot be one, and a broken file stays untouched', async () => {

@@ -42,12 +42,17 @@ import {
   updateGroup,
 } from '../features/groups.ts';
 import { checkApart, pairWarnings } from '../features/pairs.ts';
+import { createProject } from '../features/projects.ts';
+import { groupUses } from '../features/uses.ts';
+import { checkNewGroup, type NewGroupCheck } from '../features/wizard.ts';
 import { loadYaml, PACKAGE_CONFIG, saveYamlValue, withFileLock, zod } from '../shared/config.ts';
 import { type Context, createContext, type Prompts, refusingPrompts } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
 import type { TandemEvent } from '../shared/events.ts';
 import { editGroups } from '../shared/groups-file.ts';
-import { OPTIONS } from '../shared/options.ts';
+import { OPTION_GROUPS } from '../shared/option-notes.ts';
+import { OPTIONS, optionProblems } from '../shared/options.ts';
+import { ensureWatcher } from '../shared/watch-rows.ts';
 import './helpers/property.ts';
 
 const test = suite('groups');
@@ -592,6 +597,44 @@ test('createGroup() refuses what cannot be a pair, in the words of the reference
     assert.is((await refusal(() => createGroup({ name: 'New', master: spare, backup: free }, ctx))).code, 'config');
     assert.is(readFileSync(file, 'utf8'), before);
     assert.ok(existsSync(join(root, 'Spare')));
+  }));
+
+test('checkNewGroup() says beforehand what createGroup() will, for each part of the answers, and writes nothing', () =>
+  paired(async ({ ctx, drives, file, plug }) => {
+    const all = await plug({ PhotoMaster: 2 * TB, PhotoBackup: 2 * TB, Spare: 4 * TB, Drive: TB, Stored: TB });
+    const [spare, free, stored] = [need(all['Spare']), need(all['Drive']), need(all['Stored'])];
+    mkdirSync(join(stored.mount_path, '.tandem'));
+    writeFileSync(join(stored.mount_path, '.tandem', 'drive.json'), '{');
+    const taken = need(drives['PhotoMaster']);
+    const before = readFileSync(file, 'utf8');
+    const good = { name: 'New', master: spare, backup: free };
+    const cases: [keyof NewGroupCheck, Partial<typeof good>][] = [
+      ['pair', { backup: spare }],
+      ['backup', { backup: taken }],
+      ['master', { master: taken }],
+      ['backup', { backup: virtual('Inner', { removable: false }) }],
+      ['master', { master: virtual('Away') }],
+      ['backup', { backup: { ...free, read_only: true } }],
+      ['backup', { backup: stored }],
+      ['name', { name: ' \t' }],
+      ['name', { name: 'archive' }],
+      ['name', { name: 'a\u202eb' }],
+    ];
+    const checks: NewGroupCheck[] = [];
+    for (const [, wrong] of cases) checks.push(await checkNewGroup({ ...good, ...wrong }, ctx));
+    const empty = { master: null, backup: null, pair: null, name: null, warnings: [] };
+    assert.equal(await checkNewGroup({}, ctx), empty);
+    assert.equal(await checkNewGroup({ master: spare, name: 'New' }, ctx), empty);
+    const { warnings, ...rest } = await checkNewGroup(good, ctx);
+    assert.equal(rest, { master: null, backup: null, pair: null, name: null });
+    assert.match(warnings.join(' '), /label 'Drive' is generic.*smaller than the Master/);
+    assert.is(readFileSync(file, 'utf8'), before);
+    for (const drive of [spare, free]) assert.not(existsSync(join(drive.mount_path, '.tandem')));
+    for (const [index, [part, wrong]] of cases.entries()) {
+      const error = await refusal(() => createGroup({ ...good, ...wrong }, ctx));
+      assert.equal(checks[index]?.[part], { message: error.message, hint: error.hint ?? '' }, part);
+    }
+    assert.equal((await createGroup(good, ctx)).warnings, warnings);
   }));
 
 test('createGroup() refuses one folder inside the other, and the same folder under two names', () =>
@@ -1160,17 +1203,47 @@ test('groups list goes on and warns when one pair is in doubt', () =>
     assert.ok(events.some((event) => event.kind === 'warning' && event.message.includes('Clone')));
   }));
 
-test('groups delete asks, and No changes nothing', () =>
+let asked = '';
+
+test('groups delete asks, names who uses it, and No changes nothing', () =>
   paired(
-    async ({ ctx }) => {
+    async ({ ctx, group }) => {
+      await createProject({ name: 'Wedding', path: 'Wedding', group: group.id }, ctx);
+      await ensureWatcher({ target: 'Archive', group_id: group.id, project_id: '', role: '', subpath: '' }, ctx);
+      assert.equal(await groupUses(group.id, ctx), { projects: ['Wedding'], schedules: [], watchers: ['Archive'] });
+      assert.equal(await groupUses('other', ctx), { projects: [], schedules: [], watchers: [] });
       const error = await refusal(() =>
         need(command.verbs['delete']).run({ args: { group: 'archive' }, options: {} }, ctx, () => {}),
       );
       assert.is(error.exitCode, 130);
       assert.is(listGroups(ctx).length, 1);
+      assert.match(asked, /files are NOT deleted. Projects that lie on it: 'Wedding'. Watchers .* 'Archive'\.$/);
     },
-    { interactive: true, confirm: async () => false },
+    {
+      interactive: true,
+      confirm: async (question) => {
+        asked = question;
+        return false;
+      },
+    },
   ));
+
+test('optionProblems() says key by key what would be refused, and each option has its sentence', () => {
+  const problems = (words: string[], preset?: string, owner: 'group' | 'project' = 'group') =>
+    optionProblems(words, preset, owner, {});
+  assert.equal(problems([]), {});
+  assert.equal(problems(['verify_checksums=size', 'filters.exclude=']), {});
+  assert.equal(Object.keys(problems(['verify_checksums=x', 'bandwidth_limit_mbps=-1', 'no.such=1', 'mhl=true'])), [
+    'verify_checksums',
+    'bandwidth_limit_mbps',
+    'no.such',
+  ]);
+  assert.match(problems(['compression_level=12'])['compression_level'] ?? '', /from 1 to 9 with gzip/);
+  assert.match(problems(['incremental=true'], 'none of them')['preset'] ?? '', /no preset/);
+  assert.match(problems(['enable_compression=true'], undefined, 'project')['enable_compression'] ?? '', /group/);
+  const keys = OPTION_GROUPS.flatMap(({ notes }) => Object.keys(notes));
+  assert.equal([...keys].sort(), Object.keys(OPTIONS).sort());
+});
 
 test('the example and the schemas in config/ agree with what is read', () =>
   home(async ({ ctx, file }) => {

@@ -700,6 +700,22 @@ test('encrypt init, password and status, as they are typed', () =>
       /Removed a slot/,
     );
     await encrypt(['password', 'Archive', '--remove', '1', '--password-file', file('old-paper', recovery), '--yes'], 8);
+    const twice = ['--password-file', '-', '--new-password-file', '-'];
+    await encrypt(['password', 'Archive', '--add', ...twice], 0, {}, 'two\nthree words\n');
+    const added = await json(['password', 'Archive']);
+    const fresh = (added['slots'] as unknown as { id: string; kind: string }[])
+      .filter(({ kind }) => kind === 'password')
+      .at(-1);
+    const paper = `${String(more['recovery_key']).replaceAll(' ', '\n')}\nfour`;
+    await encrypt(['password', 'Archive', '--change', String(fresh?.id), ...twice], 0, {}, paper);
+    const slots = (await json(['password', 'Archive']))['slots'] as unknown as { id: string; kind: string }[];
+    const last = slots.filter(({ kind }) => kind === 'password').at(-1);
+    await encrypt(
+      ['password', 'Archive', '--remove', String(last?.id), '--password-file', '-', '--yes'],
+      0,
+      {},
+      'four\n',
+    );
     const wrong: [string[], RegExp][] = [
       [['--remove', '9'], /has no slot '9'/],
       [['--change', '--remove', '1'], /one thing is done at a time/],
@@ -707,7 +723,7 @@ test('encrypt init, password and status, as they are typed', () =>
       [['--remove', '1', '--new-key-file', keyFile], /nothing that it is for/],
       [['--add', '--recovery', '--new-key-file', keyFile], /made by tandem/],
       [['--add', '--label', 'x'.repeat(61)], /at most 60/],
-      [['--add', '--new-password-file', '-', '--password-file', '-'], /both/],
+      [['--add', '--new-password-file', '-', '--password-file', '-'], /has one line/],
     ];
     for (const [words, message] of wrong)
       assert.match(

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { listFolders } from '../features/catalog.ts';
 import { listConflicts, resolveConflicts } from '../features/conflicts.ts';
 import { findDrive, listDrives } from '../features/detect.ts';
 import { getGroup, listGroups, setGroupOptions } from '../features/groups.ts';
@@ -17,6 +18,8 @@ import {
   listProjects,
   openProject,
   type ProjectPlace,
+  projectOptions,
+  readProjectRows,
   setProjectOptions,
   updateProject,
 } from '../features/projects.ts';
@@ -69,6 +72,39 @@ test('a project has exactly the fields of the reference and ours, in YAML and on
       ],
     );
     assert.is(carriedBy(at('renders', 'backup')).projects.length, 1);
+  }));
+
+test('folders of a drive are listed, without links, what is never synced, or a way off the drive', () =>
+  withStudio(async ({ ctx, box, at }) => {
+    const drive = findDrive('footage-master', await listDrives(ctx));
+    for (const name of ['P/b', 'P/A', 'P/10', 'P/9', '.Trash-1000/x', 'a\u001b[31m\nb'])
+      mkdirSync(at('footage', 'master', name), { recursive: true });
+    writeFileSync(at('footage', 'master', 'P/file'), '');
+    symlinkSync(box.config, at('footage', 'master', 'P/link'));
+    assert.equal(listFolders(drive, '').names, ['a\u001b[31m\nb', 'P']);
+    assert.equal(listFolders(drive, 'P'), { names: ['9', '10', 'A', 'b'], more: false });
+    assert.equal(listFolders(drive, 'P', 2), { names: ['9', '10'], more: true });
+    const folders = async (path: string) => listFolders(drive, path);
+    for (const path of ['..', 'P/../..', '/etc', 'P/link', 'P/file'])
+      assert.is((await refusal(folders(path))).code, 'invalid', path);
+    assert.is((await refusal(folders('P/none'))).code, 'not_found');
+  }));
+
+test('projects that a drive brings are shown without being written down', () =>
+  withStudio(async ({ ctx, elsewhere }) => {
+    const { project } = await createProject({ name: 'Wedding', path: 'Wedding', group: 'Footage' }, ctx);
+    const other = elsewhere();
+    const [row] = await readProjectRows(other.ctx);
+    assert.is(row?.id, project.id);
+    assert.not(existsSync(join(other.box.config, 'projects.yaml')));
+    await setProjectOptions('Wedding', ['mhl=true'], undefined, ctx);
+    await setGroupOptions('Footage', ['verify_checksums=size'], undefined, ctx);
+    const [part] = projectOptions(await getProject('Wedding', ctx), ctx);
+    const of = (key: string) => part?.options.find((one) => one.key === key);
+    assert.equal(
+      [of('mhl')?.source, of('verify_checksums')?.source, of('incremental')?.source],
+      ['project', 'group', 'default'],
+    );
   }));
 
 test("the reference's own file is read: no id, no modified, an absolute path on a drive", () =>

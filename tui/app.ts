@@ -8,8 +8,7 @@
 import { messageOf } from '../shared/errors.ts';
 import { formatCount } from '../shared/format.ts';
 import type { LookSetting } from '../shared/settings.ts';
-import type { Commands, Outcome } from './actions.ts';
-import { tell } from './dialogs.ts';
+import type { Commands, Outcome as Ended } from './actions.ts';
 import type { InputEvent } from './input.ts';
 import {
   type AppState,
@@ -18,7 +17,9 @@ import {
   type Deed,
   drawApp,
   dropOldToasts,
+  onEnd,
   onInput,
+  openFirst,
   startState,
   type World,
   wantsOf,
@@ -202,30 +203,26 @@ class Application implements App {
       });
   }
 
-  private command({ words, label, show, undo, ended, stdin }: Extract<Deed, { kind: 'command' }>): void {
+  private command(deed: Extract<Deed, { kind: 'command' }>): void {
+    const { words, label, stdin, password, held } = deed;
     const begun = performance.now();
     const started = `${label}: started`;
     this.pending += 1;
-    try {
-      const onEnd = (outcome: Outcome): void => {
-        this.pending -= 1;
-        const toasts = this.state.toasts.filter(({ text }) => text !== started);
-        this.state = { ...this.state, toasts };
-        const soon = performance.now() - begun < SHOW_WITHIN;
-        if (undo && outcome.style !== 'bad')
-          this.state = { ...this.state, undo: [...this.state.undo, undo].slice(-20) };
-        if (ended) this.follow(ended(outcome));
-        else if (show && soon && outcome.style !== 'bad' && outcome.lines.length > 0) {
-          this.follow([{ kind: 'overlay', overlay: tell(label, outcome.lines) }]);
-        } else this.state = addToast(this.state, outcome, this.options.now());
-        this.source.refresh();
-        this.drawSoon();
-      };
-      this.options.commands.start(words, label, onEnd, stdin);
-      this.toast('good', started);
-    } catch (error) {
+    const end = (outcome: Ended): void => {
       this.pending -= 1;
-      this.toast('bad', `${label}: ${messageOf(error)}`);
+      const toasts = this.state.toasts.filter(({ text }) => text !== started);
+      const soon = performance.now() - begun < SHOW_WITHIN;
+      const { state, deeds } = onEnd({ ...this.state, toasts }, deed, outcome, soon, this.world());
+      this.state = state;
+      for (const one of deeds) this.carry(one);
+      this.source.refresh();
+      this.drawSoon();
+    };
+    try {
+      this.options.commands.start(words, label, end, { stdin, password });
+      if (!held) this.toast('good', started);
+    } catch (error) {
+      end({ style: 'bad', text: `${label}: ${messageOf(error)}`, lines: [] });
     }
   }
 
@@ -267,7 +264,7 @@ class Application implements App {
     this.owed = undefined;
     if (this.closed || this.terminal === undefined || this.source === undefined) return;
     this.takeLook();
-    this.state = dropOldToasts(this.state, this.options.now());
+    this.state = openFirst(dropOldToasts(this.state, this.options.now()), this.world());
     this.source.want(wantsOf(this.state, this.options));
     const { canvas, state } = drawApp(this.state, this.world());
     this.state = state;

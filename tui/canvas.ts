@@ -22,8 +22,9 @@ export class Canvas {
   readonly height: number;
   readonly theme: Theme;
   private readonly grid: Grid;
-  private readonly left: number;
-  private readonly top: number;
+  /** Cell of the terminal in its upper left corner. */
+  readonly left: number;
+  readonly top: number;
 
   constructor(width: number, height: number, theme: Theme, within?: { grid: Grid; left: number; top: number }) {
     this.width = Math.max(0, Math.floor(width));
@@ -121,6 +122,14 @@ export class Canvas {
       Array.from({ length: this.width }, (_, x) => this.cell(x, y).text).join(''),
     );
   }
+}
+
+/** The part of `canvas` for something of this size, in the middle, cleared and with a border. */
+export function dialogBox(canvas: Canvas, width: number, height: number, title: string, danger: boolean): Canvas {
+  const [w, h] = [Math.min(width, canvas.width), Math.min(height, canvas.height)];
+  const area = canvas.area(Math.floor((canvas.width - w) / 2), Math.floor((canvas.height - h) / 3), w, h);
+  area.clear();
+  return area.box({ title: danger ? `! ${title}` : title, focus: true });
 }
 
 /** `██████▌░░░`: eighths of a cell; `share` from 0 to 1. */

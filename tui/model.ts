@@ -5,15 +5,16 @@
  * The frame: tabs in the first line, the screen, toasts over its last line, key hints in the last one.
  */
 import { displayWidth } from '../shared/format.ts';
+import type { Outcome as Ended } from './actions.ts';
 import { Canvas } from './canvas.ts';
-import { ask, confirmLoss } from './dialogs.ts';
+import { ask, confirmLoss, tell } from './dialogs.ts';
 import { help } from './help.ts';
 import type { InputEvent } from './input.ts';
 import { bindingFor, EVERYWHERE, footerHints, keyName, whyNot } from './keymap.ts';
 import { palette } from './palette.ts';
 import type { Running, Want } from './reads.ts';
 import { clean, fit } from './sanitize.ts';
-import type { AnyScreen, Binding, Effect, Overlay, Step, UndoStep, View } from './screen.ts';
+import type { AnyScreen, Binding, Command, Effect, Overlay, Step, UndoStep, View } from './screen.ts';
 import { want } from './wants.ts';
 
 export const SMALLEST = { width: 80, height: 24 };
@@ -35,6 +36,8 @@ export interface AppState {
   toasts: readonly Toast[];
   /** The newest last. */
   undo: readonly UndoStep[];
+  /** What the dashboard begins with was opened, or there is nothing. */
+  opened: boolean;
 }
 
 /** Everything outside of the state that a reducer or a drawing looks at. */
@@ -47,7 +50,15 @@ export interface World extends Omit<View, 'state'> {
 }
 
 /** What is left for the application to do. */
-export type Deed = Extract<Effect, { kind: 'command' | 'control' | 'ask' | 'action' | 'copy' | 'quit' }>;
+export type Deed =
+  | Extract<Effect, { kind: 'control' | 'ask' | 'action' | 'copy' | 'quit' }>
+  /** `held`: its form, as it is while the command runs. */
+  | (Command & { held?: Held });
+
+/** A form whose command runs. */
+export interface Held extends Overlay {
+  readonly form: Overlay;
+}
 
 export interface Outcome {
   state: AppState;
@@ -62,6 +73,7 @@ export function startState(screens: readonly AnyScreen[]): AppState {
     overlays: [],
     toasts: [],
     undo: [],
+    opened: false,
   };
 }
 
@@ -79,6 +91,10 @@ export function onInput(state: AppState, event: InputEvent, world: World): Outco
   if (over && event.kind === 'key' && event.name === 'C-c') {
     return { state: { ...state, overlays: state.overlays.slice(0, -1) }, deeds: [] };
   }
+  const stuck = state.toasts.some(({ until }) => until === null);
+  // An error covers the last line of what lies below it: Esc takes it away first.
+  if (over && stuck && event.kind === 'key' && event.name === 'esc')
+    return { state: goBack(state, world.screens), deeds: [] };
   if (over) {
     const { overlay, effects = [] } = over.input(event, viewOf(state, world));
     const overlays = [...state.overlays.slice(0, -1), ...(overlay ? [overlay] : [])];
@@ -102,7 +118,7 @@ export function carryOut(state: AppState, effects: readonly Effect[], world: Wor
   let next = state;
   const deeds: Deed[] = [];
   for (const effect of effects) {
-    if (effect.kind === 'go') next = goTo(next, effect.screen, world.screens);
+    if (effect.kind === 'go') next = picked(goTo(next, effect.screen, world.screens), effect.pick, world.screens);
     else if (effect.kind === 'overlay') next = { ...next, overlays: [...next.overlays, effect.overlay] };
     else if (effect.kind === 'set') {
       const states = { ...next.states, [effect.screen]: effect.change(next.states[effect.screen] as never) };
@@ -115,9 +131,47 @@ export function carryOut(state: AppState, effects: readonly Effect[], world: Wor
         : takeStep(next, screenOf(next, world.screens).act(effect.action, viewOf(next, world)), world);
       next = after.state;
       deeds.push(...after.deeds);
+    } else if (effect.kind === 'command' && effect.form) {
+      const held = holding(effect.form, effect.label);
+      next = { ...next, overlays: [...next.overlays, held] };
+      deeds.push({ ...effect, held });
     } else deeds.push(effect);
   }
   return { state: next, deeds };
+}
+
+/** What the end of a command does. `soon`: so soon that what it printed may be shown. */
+export function onEnd(
+  state: AppState,
+  deed: Extract<Deed, { kind: 'command' }>,
+  outcome: Ended,
+  soon: boolean,
+  world: World,
+): Outcome {
+  const { held, undo, show, ended, after, label, stdin } = deed;
+  const bad = outcome.style === 'bad';
+  const reason = [outcome.text, outcome.hint ?? ''].join(' ').trim();
+  const overlays = state.overlays.flatMap((one) => {
+    if (one !== held) return [one];
+    return bad ? [held.form.failed?.(reason) ?? held.form] : [];
+  });
+  const next = { ...state, overlays, undo: undo && !bad ? [...state.undo, undo].slice(-20) : state.undo };
+  if (ended) return carryOut(next, ended(outcome), world);
+  if (bad) return { state: addToast(next, outcome, world.now), deeds: [] };
+  if (after) return carryOut(next, after(outcome), world);
+  const tells = show === true && soon && outcome.lines.length > 0 && stdin === undefined;
+  if (!tells) return { state: addToast(next, outcome, world.now), deeds: [] };
+  return carryOut(next, [{ kind: 'overlay', overlay: tell(label, outcome.lines) }], world);
+}
+
+/** Once, as soon as it is known: what a screen wants to begin with, unless the user was faster. */
+export function openFirst(state: AppState, world: World): AppState {
+  if (state.opened || isSmall(world)) return state;
+  if (state.overlays.length > 0) return { ...state, opened: true };
+  const first = world.screens.flatMap(({ opening }) => (opening ? [opening(world)] : []));
+  if (first.includes(undefined)) return state;
+  const overlay = first.find((one) => one !== null);
+  return { ...state, opened: true, overlays: overlay ? [overlay] : [] };
 }
 
 const TOAST_TIME = 4000;
@@ -235,6 +289,22 @@ function undo(state: AppState, world: World): Outcome {
   }
   const deed: Deed = { kind: 'command', words: last.words, label: `undo: ${last.label}` };
   return { state: { ...state, undo: state.undo.slice(0, -1) }, deeds: [deed] };
+}
+
+function picked(state: AppState, id: string | undefined, screens: readonly AnyScreen[]): AppState {
+  const { name, pick } = screenOf(state, screens);
+  if (id === undefined || !pick) return state;
+  return { ...state, states: { ...state.states, [name]: pick(state.states[name] as never, id) } };
+}
+
+function holding(form: Overlay, label: string): Held {
+  const held: Held = {
+    form,
+    hints: `${label} …   Esc leave it, it goes on`,
+    draw: (canvas, view) => form.draw(canvas, view),
+    input: (event) => ({ overlay: event.kind === 'key' && event.name === 'esc' ? null : held }),
+  };
+  return held;
 }
 
 function quit(state: AppState, world: World): Outcome {

@@ -15,6 +15,7 @@ import { type FeedLine, feedOf, type Seen } from './feed.ts';
 import { type RunFiles, runFiles } from './reads/files.ts';
 import { type HistoryPage, type HistoryRow, historyPage, historyParts } from './reads/history.ts';
 import { type Following, logReads } from './reads/log.ts';
+import { PLACE_READS } from './reads/places.ts';
 import { beginPlan, dropPlan, type PlanFiles, planFiles, planFolder, writeLeft } from './reads/plans.ts';
 import { scheduleReads } from './reads/schedules.ts';
 import { settingReads } from './reads/settings.ts';
@@ -85,6 +86,7 @@ export const READS = {
   ...scheduleReads,
   ...logReads,
   ...settingReads,
+  ...PLACE_READS,
 };
 
 export const ASKS: Readonly<Record<string, (args: readonly string[], memory: Memory) => Promise<void>>> = {

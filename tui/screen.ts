@@ -43,6 +43,10 @@ export interface Screen<S = unknown> {
   badge?(view: Pick<View, 'read'>): number;
   /** What would be lost by leaving the dashboard, in one sentence; undefined: nothing. */
   unsaved?(state: S): string | undefined;
+  /** The state in which the thing of this id is selected, for `go`. */
+  pick?(state: S, id: string): S;
+  /** What to begin with when the dashboard is opened; null: nothing, undefined: what it depends on is not known yet. */
+  opening?(view: Pick<View, 'read' | 'readOnly'>): Overlay | null | undefined;
 }
 
 export interface Step<S> {
@@ -74,23 +78,14 @@ export interface Binding<S = unknown> {
 
 /** What the application carries out for a screen. */
 export type Effect =
-  /** Words as on the command line, in a process of its own. `stdin`: a secret, which must not be among the words. */
-  | {
-      kind: 'command';
-      words: readonly string[];
-      label: string;
-      show?: boolean;
-      undo?: UndoStep;
-      stdin?: string;
-      /** What follows when it has ended, instead of a toast. */
-      ended?: (outcome: Outcome) => readonly Effect[];
-    }
+  /** Words as on the command line, in a process of its own. */
+  | Command
   /** A wish of `ASKS`; `after` follows when it was granted. */
   | { kind: 'ask'; name: string; args: readonly string[]; done?: string; after?: readonly Effect[] }
   /** Changes the state of a screen, shown or not. */
   | { kind: 'set'; screen: string; change: (state: never) => unknown }
   | { kind: 'control'; operation: Pick<Operation, 'uuid' | 'target_name'>; control: Control }
-  | { kind: 'go'; screen: string }
+  | { kind: 'go'; screen: string; pick?: string }
   | { kind: 'overlay'; overlay: Overlay }
   | { kind: 'toast'; style: 'good' | 'warn' | 'bad'; text: string }
   /** One of everywhere, or else of the screen that is shown. */
@@ -98,6 +93,25 @@ export type Effect =
   /** To the clipboard of the terminal. */
   | { kind: 'copy'; text: string }
   | { kind: 'quit' };
+
+export interface Command {
+  kind: 'command';
+  words: readonly string[];
+  label: string;
+  /** What it printed is shown when it ends soon. */
+  show?: boolean;
+  undo?: UndoStep;
+  /** Secrets: they are no words. What the command prints is then handed to `after` alone. */
+  stdin?: string;
+  /** The same for commands that take it from their environment; they print no secret. */
+  password?: string;
+  /** What it was filled in: stays open, takes no key meanwhile, closes when it is done and opens again when it failed. */
+  form?: Overlay;
+  /** Instead of a toast, however it ended. */
+  ended?(outcome: Outcome): readonly Effect[];
+  /** Instead of a toast, when it did not fail. */
+  after?(outcome: Outcome): readonly Effect[];
+}
 
 export interface UndoStep {
   label: string;
@@ -112,6 +126,8 @@ export interface Overlay {
   draw(canvas: Canvas, view: View): void;
   /** The overlay as it is after the event, or `null` when it closes. */
   input(event: InputEvent, view: View): { overlay: Overlay | null; effects?: readonly Effect[] };
+  /** The same after the command that it started failed, with the reason. */
+  failed?(reason: string): Overlay;
 }
 
 /** Screens of any state in one list. */

@@ -7,7 +7,7 @@ import { PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import xterm from '@xterm/headless';
 import * as assert from 'uvu/assert';
-import type { Outcome } from '../../tui/actions.ts';
+import type { Outcome, Secrets } from '../../tui/actions.ts';
 import { type App, type AppOptions, startApp } from '../../tui/app.ts';
 import type { Overview, ReadName, ReadResult, Running } from '../../tui/reads.ts';
 import type { AnyScreen } from '../../tui/screen.ts';
@@ -35,6 +35,8 @@ export interface Board {
   readonly app: App;
   /** What was started, as words in one text each. */
   readonly started: string[];
+  /** What each of them was told beside its words. */
+  readonly secrets: Secrets[];
   /** Wishes to the reader, `name arg …`. */
   readonly asked: string[];
   /** What was handed over on stdin. */
@@ -67,6 +69,7 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
   const input = new PassThrough();
   const answers = new Map<string, { value?: unknown; error?: string }>();
   const [started, asked, handed]: [string[], string[], string[]] = [[], [], []];
+  const secrets: Secrets[] = [];
   let ends: ((outcome: Outcome) => void)[] = [];
   let changed = (): void => {};
   const app = startApp({
@@ -91,9 +94,10 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
       };
     },
     commands: {
-      start: (words, _label, onEnd, stdin) => {
+      start: (words, _label, onEnd, told = {}) => {
         started.push(words.join(' '));
-        if (stdin !== undefined) handed.push(stdin);
+        secrets.push(told);
+        if (told.stdin !== undefined) handed.push(told.stdin);
         ends.push(onEnd);
       },
       release: () => {},
@@ -108,6 +112,7 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
   return {
     app,
     started,
+    secrets,
     asked,
     handed,
     raw: () => output.text,

@@ -225,6 +225,8 @@ test('an error of the reader is a line, and what was known stays', () =>
 
 test('without drives and groups it says what to do next', () =>
   withHome({}, async (board) => {
+    // From here on the wizard does not open by itself any more.
+    await board.lines();
     board.give('status', overview({ advice: [{ style: 'plain', text: 'No group yet: tandem groups create' }] }));
     board.give('running', []);
     board.give('feed', []);

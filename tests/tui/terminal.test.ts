@@ -22,10 +22,17 @@ async function inTmux(size: [number, number], work: (tmux: Tmux, box: Sandbox) =
   }
 }
 
+/** Without a group the wizard lies over the first screen. */
+async function leaveWizard(tmux: Tmux): Promise<void> {
+  await tmux.shows('step 1 of 5');
+  tmux.keys('Escape');
+  await tmux.shows('q quit');
+}
+
 test('start, help, quit: the terminal is as it was', () =>
   inTmux([120, 35], async (tmux) => {
     tmux.keys(`${TANDEM}; echo "code $?"`, 'Enter');
-    await tmux.shows('MASTER');
+    await leaveWizard(tmux);
     assert.is(tmux.flags(), '110');
     tmux.keys('?');
     await tmux.shows('EVERYWHERE');
@@ -41,7 +48,7 @@ test('start, help, quit: the terminal is as it was', () =>
 test('Ctrl-Z gives the terminal to the shell, and fg takes it again', () =>
   inTmux([80, 24], async (tmux) => {
     tmux.keys(TANDEM, 'Enter');
-    await tmux.shows('MASTER');
+    await leaveWizard(tmux);
     tmux.keys('C-z');
     await tmux.shows('Stopped');
     assert.is(tmux.flags(), '001');

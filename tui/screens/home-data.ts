@@ -2,7 +2,8 @@
 import type { Column } from '../../shared/feature.ts';
 import { formatRate, formatTime } from '../../shared/format.ts';
 import type { FeedLine } from '../feed.ts';
-import type { Overview, Running } from '../reads.ts';
+import { NO_STATUS } from '../nothing.ts';
+import type { Running } from '../reads.ts';
 import type { View } from '../screen.ts';
 import { selectedRow, type TableState } from '../table.ts';
 import { type DriveRow, driveRows, type GroupRow, groupColumns, groupRows, percentOf } from './home-rows.ts';
@@ -24,33 +25,12 @@ export type HomeView = View<HomeState>;
 
 export const ORDER: readonly Panel[] = ['drives', 'groups', 'runs', 'events'];
 
-const NOTHING: Overview = {
-  drives: [],
-  groups: [],
-  operations: [],
-  watchers: [],
-  daemon: {
-    running: false,
-    answers: false,
-    process_id: null,
-    version: null,
-    started: null,
-    heartbeat: null,
-    metrics: null,
-    message: '',
-    watchers: { enabled: 0, running: 0 },
-    schedules: { enabled: 0, running: 0 },
-  },
-  now: '',
-  advice: [],
-};
-
 export function driveRowsOf(view: HomeView): readonly DriveRow[] {
-  return driveRows(view.read('status').value ?? NOTHING, view.read('running').value ?? NO_RUNS);
+  return driveRows(view.read('status').value ?? NO_STATUS, view.read('running').value ?? NO_RUNS);
 }
 
 export function groupRowsOf(view: HomeView): readonly GroupRow[] {
-  return groupRows(view.read('status').value ?? NOTHING, view.read('running').value ?? NO_RUNS);
+  return groupRows(view.read('status').value ?? NO_STATUS, view.read('running').value ?? NO_RUNS);
 }
 
 const NO_RUNS: readonly Running[] = [];

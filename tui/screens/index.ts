@@ -3,8 +3,9 @@ import type { AnyScreen } from '../screen.ts';
 import { history } from './history.ts';
 import { home } from './home.ts';
 import { log } from './log.ts';
+import { places } from './places.ts';
 import { run } from './run.ts';
 import { schedules } from './schedules.ts';
 import { settings } from './settings.ts';
 
-export const SCREENS: readonly AnyScreen[] = [home, run, history, schedules, log, settings];
+export const SCREENS: readonly AnyScreen[] = [home, run, history, schedules, places, log, settings];

@@ -1,0 +1,285 @@
+/** What can be done with a group or a project: why not, or the effects. Pure. */
+import { ask, type Choice, fill } from '../dialogs.ts';
+import type { Command, Effect, Overlay } from '../screen.ts';
+import type { GroupRow } from './home-rows.ts';
+import { groupsOf, overviewOf, type PlacesView } from './places-draw.ts';
+import { addDriveForm, driveDialog, ejectEffects } from './places-drive.ts';
+import { adoptGroup, deleteGroup, editGroup, replaceDrive, swapRoles } from './places-forms.ts';
+import { encryptionDialog } from './places-keys.ts';
+import { optionsForm } from './places-options.ts';
+import { deleteProject, groupForProject, projectForm } from './places-projects.ts';
+import { belowProject, type Drive, type ProjectRow, statedByProject } from './places-rows.ts';
+import { command } from './places-words.ts';
+
+/** Key, action, label, help, and the place in the footer. */
+export const ACTIONS: readonly (readonly [key: string, action: string, label: string, help: string, hint?: number])[] =
+  [
+    ['n', 'new', 'new', 'a new group step by step, or a new project', 2],
+    ['e', 'edit', 'edit', 'name, description, drives or folder', 3],
+    ['p', 'options', 'options', 'every option: set, default, presets', 4],
+    ['s', 'sync', 'sync', 'sync the group or the project', 5],
+    ['d', 'plan', 'plan', 'what a sync would do; writes nothing', 6],
+    ['v', 'verify', 'verify', 'read files anew, compare with the record', 7],
+    ['x', 'eject', 'eject', 'let the drives of the group go', 8],
+    ['i', 'drives', 'drives', 'what is known of a drive; use a folder as one'],
+    ['c', 'encryption', 'encryption', 'key, passwords and recovery key of the group'],
+    ['w', 'swap', 'swap', 'exchange Master and Backup'],
+    ['R', 'replace', 'replace', 'a new drive in the place of a lost one'],
+    ['A', 'adopt', 'adopt', 'take over a group that another computer made'],
+    ['O', 'open', 'open', 'where to work on the project'],
+    ['m', 'pair', 'make group', 'pair the drive of a plain project with a second one'],
+    ['t', 'report', 'report', 'what is known of the copies of the project'],
+    ['D', 'delete', 'delete', 'forget it; no file is touched', 9],
+  ];
+
+/** Plans, reports and where to work change nothing. */
+export const LOOKS = new Set(['plan', 'open', 'report', 'encryption', 'drives']);
+
+export interface Doing {
+  /** Why it is not possible now. */
+  why?: string | undefined;
+  effects?: readonly Effect[];
+}
+
+export function groupAction(action: string, group: GroupRow | undefined, view: PlacesView): Doing {
+  const { drives } = overviewOf(view);
+  if (action === 'adopt') return opens(adoptGroup(drives, groupsOf(view)));
+  if (action === 'drives') return opens(drivesMenu(drives, group, view.readOnly ? FROZEN : undefined));
+  if (ONLY_PROJECTS.has(action)) return { why: 'it is for projects: Tab goes to their list' };
+  if (!group) return { why: view.read('status').value ? 'there is no group yet' : 'the groups are still being read' };
+  const { id, name } = group;
+  const away = group.status === 'connected' ? undefined : 'a drive of it is not connected';
+  switch (action) {
+    case 'edit':
+      return opens(editGroup(group, drives));
+    case 'options': {
+      const [table, facts] = [view.read('options').value, view.read('group', id).value];
+      if (!table || !facts) return { why: 'its options are still being read' };
+      return opens(optionsForm({ owner: 'group', id, name, set: facts.set, below: {} }, table));
+    }
+    case 'encryption':
+      return opens(encryptionDialog({ id, name }));
+    case 'swap':
+      return away ? { why: away } : opens(swapRoles(group));
+    case 'replace':
+      return opens(replaceDrive(group, drives));
+    case 'eject':
+      return ejectGroup(group, view);
+    case 'delete':
+      return opens(deleteGroup(group, view.read('group', id).value));
+    default:
+      return work(
+        action,
+        id,
+        name,
+        sealedOf([group], view),
+        away ?? (group.run && action !== 'plan' ? 'it is running' : undefined),
+      );
+  }
+}
+
+export function projectAction(action: string, project: ProjectRow | undefined, view: PlacesView): Doing {
+  const { drives } = overviewOf(view);
+  const groups = groupsOf(view);
+  const known = view.read('status').value !== undefined;
+  if (!known) return { why: 'drives and groups are still being read' };
+  if (action === 'new') return opens(projectForm(undefined, groups, drives));
+  if (ONLY_GROUPS.has(action)) return { why: 'it is for groups: Tab goes to their list' };
+  if (!project)
+    return { why: view.read('projects').value ? 'there is no project yet' : 'the projects are still being read' };
+  const { id, name, status, parts } = project;
+  switch (action) {
+    case 'edit':
+      return opens(projectForm(project, groups, drives));
+    case 'options': {
+      const [table, facts] = [view.read('options').value, view.read('project', id).value];
+      if (!table || !facts) return { why: 'its options are still being read' };
+      const stated = { set: statedByProject(facts), below: belowProject(facts) };
+      return opens(optionsForm({ owner: 'project', id, name, ...stated }, table));
+    }
+    case 'open':
+      return { effects: [openCommand(project)] };
+    case 'pair':
+      return parts.length > 0 ? { why: 'it lies on a group already' } : opens(groupForProject(project, drives));
+    case 'report':
+      return {
+        effects: [{ kind: 'command', words: ['report', 'project', id], label: `report of ${name}`, show: true }],
+      };
+    case 'delete':
+      return opens(deleteProject(project));
+    default:
+      return work(
+        action,
+        id,
+        name,
+        sealedOf(
+          parts.map(({ group_id }) => groups.find((group) => group.id === group_id)),
+          view,
+        ),
+        status === 'connected'
+          ? undefined
+          : parts.length === 0
+            ? 'it is a plain folder without a group: m makes one'
+            : 'a drive of it is not connected',
+      );
+  }
+}
+
+/** All actions with a letter each; those that are not possible say why. */
+export function menu(
+  name: string,
+  actions: readonly (Doing & { key: string; label: string; help: string; writes: boolean })[],
+  readOnly: boolean,
+): Overlay {
+  const here = actions.filter(({ why }) => !why?.startsWith('it is for '));
+  return ask({
+    title: name,
+    lines: [],
+    choices: here.map(
+      ({ key, label, help, writes, why, effects = [] }): Choice => ({
+        key,
+        label: label.padEnd(11),
+        help,
+        effects,
+        disabled: writes && readOnly ? FROZEN : why,
+      }),
+    ),
+  });
+}
+
+// --- internal ---
+
+const FROZEN = 'the dashboard was started with --read-only';
+const ONLY_PROJECTS = new Set(['open', 'pair', 'report']);
+const ONLY_GROUPS = new Set(['drives', 'encryption', 'swap', 'replace', 'adopt', 'eject']);
+
+function opens(overlay: Overlay): Doing {
+  return { effects: [{ kind: 'overlay', overlay }] };
+}
+
+/** @param sealed names of groups whose key the command needs, and that no file of theirs opens */
+function work(action: string, id: string, name: string, sealed: readonly string[], why: string | undefined): Doing {
+  const words = { sync: ['sync', 'run', id], plan: ['sync', 'run', id, '--dry-run'], verify: ['verify', 'run', id] }[
+    action
+  ];
+  if (words === undefined) return {};
+  if (why !== undefined) return { why };
+  const what = { sync: 'sync', plan: 'plan', verify: 'verification' }[action] ?? action;
+  const run: Command = {
+    kind: 'command',
+    words,
+    label: `${what} of ${name}`,
+    ...(action === 'plan' && { show: true }),
+  };
+  return sealed.length === 0 ? { effects: [run] } : opens(passwordForm(run, sealed));
+}
+
+/** Runs have no terminal to ask on: the password of a sealed group is asked for here. */
+function passwordForm(run: Command, sealed: readonly string[]): Overlay {
+  return fill({
+    title: run.label,
+    fields: [
+      {
+        type: 'text',
+        name: 'password',
+        label: 'Password',
+        value: '',
+        secret: true,
+        help: 'Or the recovery key. Empty: the file that the options of the group name, if any',
+      },
+    ],
+    notes: () => [`The Backup of ${sealed.join(', ')} is sealed.`],
+    save: ({ password }) => [password === '' ? run : { ...run, password: String(password) }],
+  });
+}
+
+function sealedOf(groups: readonly (GroupRow | undefined)[], view: PlacesView): string[] {
+  return groups.flatMap((group) => {
+    const set = group && view.read('group', group.id).value?.set;
+    const file = set?.['encryption_key_file'] ?? set?.['encryption_password_file'] ?? '';
+    return group?.storage?.form.includes('sealed') && file === '' ? [group.name] : [];
+  });
+}
+
+/** With the Master away the question whether the Backup will do is asked first. */
+function openCommand({ id, name, status }: ProjectRow): Effect {
+  const words = (flag: string): string[] => ['projects', 'open', id, flag];
+  const label = `folder of ${name}`;
+  if (status !== 'partial') return { kind: 'command', words: words('--no-backup'), label, show: true };
+  const overlay = ask({
+    title: `Open ${name}`,
+    lines: [
+      'A drive is not connected. When it is the Master, the Backup can be used: what is changed there comes back as conflicts.',
+    ],
+    choices: [
+      {
+        key: 'n',
+        label: 'Only the Master',
+        effects: [{ kind: 'command', words: words('--no-backup'), label, show: true }],
+      },
+      {
+        key: 'b',
+        label: 'The Backup where the Master is away',
+        effects: [{ kind: 'command', words: words('--use-backup'), label, show: true }],
+      },
+    ],
+  });
+  return { kind: 'overlay', overlay };
+}
+
+/** The drives of the group first, then the others that are connected. */
+function drivesMenu(drives: readonly Drive[], group: GroupRow | undefined, frozen: string | undefined): Overlay {
+  const own = group ? [group.master_drive, group.backup_drive] : [];
+  const at = (path: string | null): Drive | undefined => drives.find(({ mount_path }) => mount_path === path);
+  const others = drives.filter((drive) => !own.some(({ mount_path }) => mount_path === drive.mount_path)).slice(0, 9);
+  const entry = (key: string, label: string, drive: Drive | undefined, help: string): Choice => ({
+    key,
+    label,
+    help,
+    effects: [{ kind: 'overlay', overlay: driveDialog({ label, drive }) }],
+  });
+  return ask({
+    title: group ? `Drives of ${group.name}, and others` : 'Drives',
+    lines: drives.length === 0 ? ['No drive is connected. Plug one in, or use a folder as one.'] : [],
+    choices: [
+      ...own.map((one, index) =>
+        entry(
+          'mb'[index] ?? '',
+          one.label,
+          at(one.mount_path),
+          one.connected ? (one.mount_path ?? '') : 'not connected',
+        ),
+      ),
+      ...others.map((drive, index) => entry(String(index + 1), drive.label, drive, drive.mount_path)),
+      {
+        key: 'a',
+        label: 'Use a folder as a drive',
+        disabled: frozen,
+        effects: [{ kind: 'overlay', overlay: addDriveForm() }],
+      },
+    ],
+  });
+}
+
+function ejectGroup(group: GroupRow, view: PlacesView): Doing {
+  const running = view.read('running').value ?? [];
+  const here = overviewOf(view).drives.filter(({ group_id, virtual }) => group_id === group.id && !virtual);
+  const [drive] = here;
+  if (!drive) return { why: 'none of its drives can be ejected' };
+  if (here.length === 1) return { effects: ejectEffects(drive, running) };
+  const one = (which: Drive): Choice => ({
+    key: which.role === 'master' ? 'm' : 'b',
+    label: `${which.role === 'master' ? 'Master' : 'Backup'} ${which.label}`,
+    effects: ejectEffects(which, running),
+  });
+  const both: Effect[] = group.run
+    ? ejectEffects(drive, running)
+    : here.map((which) => command(['detect', 'eject', which.mount_path], `eject of ${which.label}`));
+  return opens(
+    ask({
+      title: `Eject drives of ${group.name}`,
+      lines: ['It is flushed and unmounted; then it may be pulled.'],
+      choices: [{ key: 'a', label: 'Both', effects: both }, ...here.map(one), { key: 'n', label: 'None', effects: [] }],
+    }),
+  );
+}
