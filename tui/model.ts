@@ -88,15 +88,13 @@ export function onInput(state: AppState, event: InputEvent, world: World): Outco
   const over = state.overlays.at(-1);
   const always = event.kind === 'key' ? ALWAYS[event.name] : undefined;
   if (always !== undefined) return act(state, always, world);
-  if (over && event.kind === 'key' && event.name === 'C-c') {
-    return { state: { ...state, overlays: state.overlays.slice(0, -1) }, deeds: [] };
-  }
   const stuck = state.toasts.some(({ until }) => until === null);
   // An error covers the last line of what lies below it: Esc takes it away first.
   if (over && stuck && event.kind === 'key' && event.name === 'esc')
     return { state: goBack(state, world.screens), deeds: [] };
   if (over) {
-    const { overlay, effects = [] } = over.input(event, viewOf(state, world));
+    const taken = event.kind === 'key' && event.name === 'C-c' ? { ...event, name: 'esc' } : event;
+    const { overlay, effects = [] } = over.input(taken, viewOf(state, world));
     const overlays = [...state.overlays.slice(0, -1), ...(overlay ? [overlay] : [])];
     return carryOut({ ...state, overlays }, effects, world);
   }
@@ -167,7 +165,7 @@ export function onEnd(
 /** Once, as soon as it is known: what a screen wants to begin with, unless the user was faster. */
 export function openFirst(state: AppState, world: World): AppState {
   if (state.opened || isSmall(world)) return state;
-  if (state.overlays.length > 0) return { ...state, opened: true };
+  if (state.overlays.length > 0 || state.screen !== world.screens[0]?.name) return { ...state, opened: true };
   const first = world.screens.flatMap(({ opening }) => (opening ? [opening(world)] : []));
   if (first.includes(undefined)) return state;
   const overlay = first.find((one) => one !== null);
