@@ -55,6 +55,8 @@ export interface Form {
    * form: it closes when that is done, and is there again, with the reason, when it failed.
    */
   save(values: FormValues): readonly Effect[];
+  /** Saving begins something that takes long: the form closes at once. */
+  closes?: boolean;
 }
 
 type Note = readonly [line: string, tone?: Tone];
@@ -97,7 +99,7 @@ export function fill(form: Form, filling: Filling = { at: 0, lines: linesOf(form
         const wrong = form.check?.(values, view) ?? {};
         const first = fields.findIndex(({ name }) => wrong[name] !== undefined);
         return first < 0
-          ? { overlay: null, effects: heldBy(overlay, form.save(values)) }
+          ? { overlay: null, effects: form.closes ? form.save(values) : heldBy(overlay, form.save(values)) }
           : { overlay: here({ at: first }) };
       }
       const step = { tab: 1, down: 1, enter: 1, 'S-tab': -1, up: -1 }[key];

@@ -119,6 +119,8 @@ test('keys start commands in words of the command line', () =>
     ]);
     await board.press('w');
     assert.match(await screenText(board), 'w swap: it is for groups');
+    board.finish({ style: 'good', text: 'done', lines: ['what was printed \x1b[31m'] });
+    assert.match(await screenText(board), 'what was printed ␛[31m');
   }));
 
 test('deleting a group names what used it, and No is chosen first', () =>
@@ -345,6 +347,7 @@ test('the password of a sealed group is asked for before a run, and is no word o
     assert.match(await screenText(board), 'The Backup of photos is sealed.');
     await board.press('pw', CTRL_S);
     assert.equal([board.started, board.secrets[0]?.password], [['sync run id-photos'], 'pw']);
+    assert.not.match(await screenText(board), 'is sealed');
     board.finish(done);
     board.give('group', { set: { encryption_password_file: '~/pw' }, uses: USES }, 'id-photos');
     await board.lines();

@@ -1,6 +1,7 @@
 /** What can be done with a group or a project: why not, or the effects. Pure. */
-import { ask, type Choice, fill } from '../dialogs.ts';
+import { ask, askLive, type Choice, fill } from '../dialogs.ts';
 import type { Command, Effect, Overlay } from '../screen.ts';
+import { want } from '../wants.ts';
 import type { GroupRow } from './home-rows.ts';
 import { groupsOf, overviewOf, type PlacesView } from './places-draw.ts';
 import { addDriveForm, driveDialog, ejectEffects } from './places-drive.ts';
@@ -9,7 +10,7 @@ import { encryptionDialog } from './places-keys.ts';
 import { optionsForm } from './places-options.ts';
 import { deleteProject, groupForProject, projectForm } from './places-projects.ts';
 import { belowProject, type Drive, type ProjectRow, statedByProject } from './places-rows.ts';
-import { command } from './places-words.ts';
+import { command, look } from './places-words.ts';
 
 /** Key, action, label, help, and the place in the footer. */
 export const ACTIONS: readonly (readonly [key: string, action: string, label: string, help: string, hint?: number])[] =
@@ -43,10 +44,11 @@ export interface Doing {
 
 export function groupAction(action: string, group: GroupRow | undefined, view: PlacesView): Doing {
   const { drives } = overviewOf(view);
-  if (action === 'adopt') return opens(adoptGroup(drives, groupsOf(view)));
-  if (action === 'drives') return opens(drivesMenu(drives, group, view.readOnly ? FROZEN : undefined));
   if (ONLY_PROJECTS.has(action)) return { why: 'it is for projects: Tab goes to their list' };
-  if (!group) return { why: view.read('status').value ? 'there is no group yet' : 'the groups are still being read' };
+  if (!view.read('status').value) return { why: 'drives and groups are still being read' };
+  if (action === 'adopt') return opens(adoptGroup(drives, groupsOf(view)));
+  if (action === 'drives') return opens(drivesMenu(group?.id));
+  if (!group) return { why: 'there is no group yet' };
   const { id, name } = group;
   const away = group.status === 'connected' ? undefined : 'a drive of it is not connected';
   switch (action) {
@@ -103,7 +105,7 @@ export function projectAction(action: string, project: ProjectRow | undefined, v
       return parts.length > 0 ? { why: 'it lies on a group already' } : opens(groupForProject(project, drives));
     case 'report':
       return {
-        effects: [{ kind: 'command', words: ['report', 'project', id], label: `report of ${name}`, show: true }],
+        effects: [look(['report', 'project', id], `report of ${name}`)],
       };
     case 'delete':
       return opens(deleteProject(project));
@@ -165,12 +167,8 @@ function work(action: string, id: string, name: string, sealed: readonly string[
   if (words === undefined) return {};
   if (why !== undefined) return { why };
   const what = { sync: 'sync', plan: 'plan', verify: 'verification' }[action] ?? action;
-  const run: Command = {
-    kind: 'command',
-    words,
-    label: `${what} of ${name}`,
-    ...(action === 'plan' && { show: true }),
-  };
+  const label = `${what} of ${name}`;
+  const run: Command = action === 'plan' ? look(words, label) : { kind: 'command', words, label };
   return sealed.length === 0 ? { effects: [run] } : opens(passwordForm(run, sealed));
 }
 
@@ -189,6 +187,7 @@ function passwordForm(run: Command, sealed: readonly string[]): Overlay {
       },
     ],
     notes: () => [`The Backup of ${sealed.join(', ')} is sealed.`],
+    closes: true,
     save: ({ password }) => [password === '' ? run : { ...run, password: String(password) }],
   });
 }
@@ -205,7 +204,7 @@ function sealedOf(groups: readonly (GroupRow | undefined)[], view: PlacesView): 
 function openCommand({ id, name, status }: ProjectRow): Effect {
   const words = (flag: string): string[] => ['projects', 'open', id, flag];
   const label = `folder of ${name}`;
-  if (status !== 'partial') return { kind: 'command', words: words('--no-backup'), label, show: true };
+  if (status !== 'partial') return look(words('--no-backup'), label);
   const overlay = ask({
     title: `Open ${name}`,
     lines: [
@@ -215,12 +214,12 @@ function openCommand({ id, name, status }: ProjectRow): Effect {
       {
         key: 'n',
         label: 'Only the Master',
-        effects: [{ kind: 'command', words: words('--no-backup'), label, show: true }],
+        effects: [look(words('--no-backup'), label)],
       },
       {
         key: 'b',
         label: 'The Backup where the Master is away',
-        effects: [{ kind: 'command', words: words('--use-backup'), label, show: true }],
+        effects: [look(words('--use-backup'), label)],
       },
     ],
   });
@@ -228,36 +227,30 @@ function openCommand({ id, name, status }: ProjectRow): Effect {
 }
 
 /** The drives of the group first, then the others that are connected. */
-function drivesMenu(drives: readonly Drive[], group: GroupRow | undefined, frozen: string | undefined): Overlay {
-  const own = group ? [group.master_drive, group.backup_drive] : [];
-  const at = (path: string | null): Drive | undefined => drives.find(({ mount_path }) => mount_path === path);
-  const others = drives.filter((drive) => !own.some(({ mount_path }) => mount_path === drive.mount_path)).slice(0, 9);
-  const entry = (key: string, label: string, drive: Drive | undefined, help: string): Choice => ({
-    key,
-    label,
-    help,
-    effects: [{ kind: 'overlay', overlay: driveDialog({ label, drive }) }],
-  });
-  return ask({
-    title: group ? `Drives of ${group.name}, and others` : 'Drives',
-    lines: drives.length === 0 ? ['No drive is connected. Plug one in, or use a folder as one.'] : [],
-    choices: [
-      ...own.map((one, index) =>
-        entry(
-          'mb'[index] ?? '',
-          one.label,
-          at(one.mount_path),
-          one.connected ? (one.mount_path ?? '') : 'not connected',
-        ),
-      ),
-      ...others.map((drive, index) => entry(String(index + 1), drive.label, drive, drive.mount_path)),
-      {
-        key: 'a',
-        label: 'Use a folder as a drive',
-        disabled: frozen,
-        effects: [{ kind: 'overlay', overlay: addDriveForm() }],
-      },
-    ],
+function drivesMenu(groupId: string | undefined): Overlay {
+  return askLive([want('status'), want('running')], (view) => {
+    const { drives } = overviewOf(view);
+    const group = groupsOf(view).find(({ id }) => id === groupId);
+    const own = group ? [group.master_drive, group.backup_drive] : [];
+    const others = drives.filter(({ mount_path }) => !own.some((one) => one.mount_path === mount_path)).slice(0, 9);
+    const entry = (key: string, label: string, path: string | null): Choice => {
+      const overlay = driveDialog({ label, drive: drives.find(({ mount_path }) => mount_path === path) });
+      return { key, label, help: path ?? 'not connected', effects: [{ kind: 'overlay', overlay }] };
+    };
+    return {
+      title: group ? `Drives of ${group.name}, and others` : 'Drives',
+      lines: drives.length === 0 ? ['No drive is connected. Plug one in, or use a folder as one.'] : [],
+      choices: [
+        ...own.map((one, index) => entry('mb'[index] ?? '', one.label, one.mount_path)),
+        ...others.map((drive, index) => entry(String(index + 1), drive.label, drive.mount_path)),
+        {
+          key: 'a',
+          label: 'Use a folder as a drive',
+          disabled: view.readOnly ? FROZEN : undefined,
+          effects: [{ kind: 'overlay', overlay: addDriveForm() }],
+        },
+      ],
+    };
   });
 }
 

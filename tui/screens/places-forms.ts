@@ -5,7 +5,7 @@ import type { Overlay } from '../screen.ts';
 import { want } from '../wants.ts';
 import type { GroupRow } from './home-rows.ts';
 import type { Drive } from './places-rows.ts';
-import { changedWords, command, drivesToChoose, freeDrives, nameTrouble } from './places-words.ts';
+import { changedWords, command, drivesToChoose, freeDrives, look, nameTrouble } from './places-words.ts';
 
 /** The drive that has that role, and those that could. */
 function driveField(role: 'master' | 'backup', now: string, drives: readonly Drive[]): Field {
@@ -108,7 +108,7 @@ export function replaceDrive({ id, name, master_drive, backup_drive }: GroupRow,
       `${role === 'master' ? master_drive.label : backup_drive.label} is no drive of ${name} after that. No file is touched on either.`,
     ],
     save: ({ role, drive }) => [
-      command(['groups', 'replace', id, `--${role}=${drive}`, '--yes'], `replacement in ${name}`, { show: true }),
+      look(['groups', 'replace', id, `--${role}=${drive}`, '--yes'], `replacement in ${name}`),
     ],
   });
 }

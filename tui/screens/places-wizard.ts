@@ -23,6 +23,7 @@ import {
   STEPS,
   troubles,
 } from './places-wizard-draw.ts';
+import { look } from './places-words.ts';
 
 const EMPTY: Answers = {
   step: 0,
@@ -223,7 +224,7 @@ function firstSync(id: string, name: string): Overlay {
         key: 'd',
         label: 'See what it would do',
         help: 'writes nothing',
-        effects: [{ kind: 'command', words: ['sync', 'run', id, '--dry-run'], label: `plan of ${name}`, show: true }],
+        effects: [look(['sync', 'run', id, '--dry-run'], `plan of ${name}`)],
       },
       { key: 'l', label: 'Later', effects: [] },
     ],

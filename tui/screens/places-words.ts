@@ -1,5 +1,5 @@
 /** What the forms of groups and projects have in common: words of commands, and drives to choose from. */
-import type { Field, FormValues } from '../dialogs.ts';
+import { type Field, type FormValues, tell } from '../dialogs.ts';
 import type { Command, Effect } from '../screen.ts';
 import type { Drive } from './places-rows.ts';
 
@@ -23,6 +23,19 @@ export function command(words: readonly string[], label: string, more: Partial<C
 /** `--name=VALUE` for what differs; one word, so that no value is taken for an option. */
 export function changedWords(values: FormValues, before: Readonly<Record<string, unknown>>): string[] {
   return Object.entries(values).flatMap(([key, value]) => (value === before[key] ? [] : [`--${key}=${value}`]));
+}
+
+/** A command that is started for what it prints: that is shown however long it took. */
+export function look(words: readonly string[], label: string): Command {
+  return {
+    kind: 'command',
+    words,
+    label,
+    after: ({ lines, text }) =>
+      lines.length === 0
+        ? [{ kind: 'toast', style: 'good', text }]
+        : [{ kind: 'overlay', overlay: tell(label, lines) }],
+  };
 }
 
 /** Free drives as choices of a field. @param none what to say when there is none */
