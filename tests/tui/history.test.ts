@@ -183,7 +183,9 @@ test('r restores into a folder, with the words of restore run', () =>
     await board.press('j', 'r', '\x13');
     assert.match(await text(board), 'Name a folder');
     await board.press('R', 'escued', '\t', '\x1b[200~**/*.xmp\x1b[201~', '\x13');
+    board.finish({ style: 'good', text: 'done', lines: [] });
     await board.press('j', 'j', 'j', 'j', 'r', 'Out', '\t', '\t', ' ', '\t', ' ', '\x13');
+    board.finish({ style: 'good', text: 'done', lines: [] });
     assert.equal(board.started, [
       'restore run id-photos **/*.xmp --to Rescued --verify checksum',
       'restore run Wedding --to Out --role footage --version uuid-5',
@@ -194,7 +196,10 @@ test('r restores into a folder, with the words of restore run', () =>
 
 test('E exports as history export does, the name follows the format, and an old file only goes when told', () =>
   withHistory({}, async (board) => {
-    await board.press('E', '\x13', 'E', ' ', '\t', '\t', ' ', '\x13');
+    await board.press('E', '\x13');
+    board.finish({ style: 'good', text: 'done', lines: [] });
+    await board.press('E', ' ', '\t', '\t', ' ', '\x13');
+    board.finish({ style: 'good', text: 'done', lines: [] });
     assert.equal(board.started, [
       'history export --format csv --out history-2026-11-20.csv',
       'history export --format json --out history-2026-11-20.json --yes',

@@ -212,6 +212,7 @@ test('watchers are paused, taken off and given another debounce', () =>
       'watch disable watch-Archive',
       'watch enable id-Archive --debounce=1.5',
     ]);
+    board.finish({ style: 'good', text: 'done', lines: [] });
     await board.press('e', '9', '9', '\x13');
     assert.match(await shown(board), 'Seconds from 0.1 to 60, not 99.');
     assert.is(board.started.length, 4);

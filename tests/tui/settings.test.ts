@@ -167,6 +167,7 @@ test('a channel is tried, changed and taken out; what is not kept elsewhere is s
     await board.press('t', '\r', '\t');
     assert.match(await shown(board), 'Channel desk');
     await board.press('\x15', 'failed', '\x13');
+    board.finish({ style: 'good', text: 'done', lines: [] });
     answer({ 'notify.channels.desk.events': 'failed' });
     assert.equal(board.started, ['notify test desk', 'settings set notify.channels.desk.events=failed']);
     await board.press('D');
@@ -200,6 +201,7 @@ test('a folder becomes a drive by the command that checks it, and is taken out a
     await board.press('n', 'relative', '\x13');
     assert.match(await shown(board), 'An absolute path begins with /.');
     await board.press('\x15', '/mnt/dock', '\t', 'Dock', '\x13');
+    board.finish({ style: 'good', text: 'done', lines: [] });
     await goTo(board, 'NAS');
     await board.press('D', 'y');
     assert.equal(board.started, ['detect add /mnt/dock --label=Dock', 'settings unset drives.virtual.NAS']);
