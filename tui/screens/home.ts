@@ -25,6 +25,7 @@ import {
 } from './home-data.ts';
 import { drawNarrow, drawWide } from './home-draw.ts';
 import { driveColumns, driveFacts, groupColumns, groupFacts } from './home-rows.ts';
+import { groupWizard } from './places-wizard.ts';
 
 export const home = defineScreen<HomeState>({
   name: 'home',
@@ -72,6 +73,14 @@ function keys(): Binding<HomeState>[] {
       group: 'do',
       writes: true,
       disabled: noSyncAll,
+    },
+    {
+      keys: ['n'],
+      action: 'new-group',
+      label: 'new group',
+      help: 'pair two drives, step by step',
+      group: 'do',
+      writes: true,
     },
     {
       keys: ['p'],
@@ -124,6 +133,8 @@ function act(action: string, view: HomeView): Step<HomeState> {
       return { effects: [{ kind: 'command', words: ['sync', 'run', group.id], label: `sync of ${group.name}` }] };
     case 'sync-all':
       return { effects: [{ kind: 'command', words: ['sync', 'run', '--all'], label: 'sync of all groups' }] };
+    case 'new-group':
+      return { effects: [{ kind: 'overlay', overlay: groupWizard() }] };
     case 'pause':
       if (!run) return {};
       return { effects: [{ kind: 'control', operation: run, control: isHeld(run) ? '' : 'pause' }] };
