@@ -264,7 +264,7 @@ test('the whole way in a terminal: a plan is unticked and run, its run looked at
       tmux.keys('E');
       await tmux.shows('Export the history');
       tmux.keys('C-s');
-      await tmux.shows('export to history-');
+      await tmux.shows(/export to history-\S+: done/);
       tmux.keys('u');
       await tmux.shows('1 moved to the trash');
       tmux.keys('y');
