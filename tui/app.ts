@@ -101,6 +101,7 @@ class Application implements App {
     if (this.closed) return;
     this.closed = true;
     clearTimeout(this.owed);
+    this.owed = undefined;
     clearTimeout(this.clock);
     this.terminal.leave();
     this.source.close();

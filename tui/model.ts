@@ -74,6 +74,11 @@ export function wantsOf(state: AppState, { screens }: Pick<World, 'screens'>): W
 export function onInput(state: AppState, event: InputEvent, world: World): Outcome {
   if (isSmall(world)) return onSmall(state, event, world);
   const over = state.overlays.at(-1);
+  const always = event.kind === 'key' ? ALWAYS[event.name] : undefined;
+  if (always !== undefined) return act(state, always, world);
+  if (over && event.kind === 'key' && event.name === 'C-c') {
+    return { state: { ...state, overlays: state.overlays.slice(0, -1) }, deeds: [] };
+  }
   if (over) {
     const { overlay, effects = [] } = over.input(event, viewOf(state, world));
     const overlays = [...state.overlays.slice(0, -1), ...(overlay ? [overlay] : [])];
@@ -86,6 +91,9 @@ export function onInput(state: AppState, event: InputEvent, world: World): Outco
   if (taken) return takeStep(state, taken, world);
   return event.kind === 'key' ? onKey(state, event.name, screen, world) : { state, deeds: [] };
 }
+
+/** Whatever lies over the screen. */
+const ALWAYS: Readonly<Record<string, string>> = { 'C-l': 'redraw', 'C-z': 'suspend' };
 
 /** What effects do to the state; what they ask of the world is handed on. */
 export function carryOut(state: AppState, effects: readonly Effect[], world: World): Outcome {

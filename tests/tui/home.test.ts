@@ -191,6 +191,19 @@ test('q asks while something runs: detach, stay, stop', () =>
     assert.equal(board.asked, ['control uuid-photos cancel']);
   }));
 
+test('over a question Ctrl-L redraws, and Ctrl-C only closes it', () =>
+  withHome({}, async (board) => {
+    await board.press('x');
+    const asked = await board.lines();
+    const before = board.sent();
+    await board.press('\x0c');
+    assert.equal(await board.lines(), asked);
+    assert.ok(board.sent() - before > 3000, 'all of it was sent anew');
+    await board.press('\x03');
+    assert.not.match((await board.lines()).join('\n'), 'Yes, stop it');
+    assert.equal(board.asked, []);
+  }));
+
 test('q leaves at once when nothing runs', () =>
   withHome({}, async (board) => {
     board.give('running', []);
