@@ -1,5 +1,6 @@
 /** A terminal that people use, driven by the test: one tmux server, screens polled for a text, never a pause. */
 import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { REPOSITORY } from './cli.ts';
@@ -56,6 +57,22 @@ export function openTmux(width: number, height: number, env: Readonly<Record<str
     },
     close: () => void spawnSync('tmux', ['-L', server, 'kill-server']),
   };
+}
+
+/** Resolves when no process works in this data folder any more: a dashboard's reader ends a moment after the dashboard. */
+export async function nobodyIn(data: string): Promise<void> {
+  const isIn = (process: string): boolean => {
+    try {
+      return readFileSync(`/proc/${process}/environ`, 'latin1').includes(`TANDEM_DATA=${data}\0`);
+    } catch {
+      return false;
+    }
+  };
+  const others = (): string[] => readdirSync('/proc').filter((name) => /^\d+$/.test(name) && isIn(name));
+  for (const until = Date.now() + PATIENCE; others().length > 0; ) {
+    if (Date.now() > until) throw new Error(`These processes did not end: ${others().join(', ')}`);
+    await pause(20);
+  }
 }
 
 // --- internal ---

@@ -8,7 +8,7 @@ import { historyPage } from '../../tui/reads/history.ts';
 import { pageOf } from '../../tui/rows.ts';
 import { ago, type Board, type BoardOptions, matchesGolden, openBoard, overview, running } from '../helpers/board.ts';
 import { edit, withPair } from '../helpers/pair.ts';
-import { openTmux, TANDEM } from '../helpers/tmux.ts';
+import { nobodyIn, openTmux, TANDEM } from '../helpers/tmux.ts';
 
 const test = suite('history');
 
@@ -279,6 +279,7 @@ test('the whole way in a terminal: a plan is unticked and run, its run looked at
       );
     } finally {
       tmux.close();
+      await nobodyIn(box.data);
     }
   }));
 

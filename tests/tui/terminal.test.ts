@@ -7,7 +7,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { REPOSITORY, type Sandbox, sandbox } from '../helpers/cli.ts';
 import { withPair } from '../helpers/pair.ts';
-import { openTmux, TANDEM, type Tmux } from '../helpers/tmux.ts';
+import { nobodyIn, openTmux, TANDEM, type Tmux } from '../helpers/tmux.ts';
 
 const test = suite('terminal');
 
@@ -18,6 +18,7 @@ async function inTmux(size: [number, number], work: (tmux: Tmux, box: Sandbox) =
     await work(tmux, box);
   } finally {
     tmux.close();
+    await nobodyIn(box.data);
     box.cleanup();
   }
 }
@@ -147,6 +148,7 @@ test('a terminal that takes nothing more holds up neither a run that it started 
     } finally {
       // Its terminal goes with it, which ends the dashboard.
       child.kill('SIGKILL');
+      await nobodyIn(box.data);
     }
   }));
 
