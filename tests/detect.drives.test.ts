@@ -428,7 +428,7 @@ test('detect watch --json prints one document a line and leaves no child behind'
     }
     await pause(300);
     const path = mount(loop, 'ext4', 'cli');
-    for (let round = 0; round < 300 && !stdout.includes('plugged'); round += 1) await pause(50);
+    for (let round = 0; round < 300 && !/plugged.*\n/.test(stdout); round += 1) await pause(50);
     const lines = stdout
       .trim()
       .split('\n')

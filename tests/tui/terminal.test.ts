@@ -1,6 +1,6 @@
 /** The whole dashboard in a terminal: how it starts, how it ends, and that a terminal that hangs holds up no run. */
 import { spawn, spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { suite } from 'uvu';
@@ -108,10 +108,12 @@ test('without a terminal the overview is printed, and the dashboard refuses', as
 test('a terminal that takes nothing more holds up neither a run that it started nor another', () =>
   withPair({ master: { 'a.txt': '1' } }, async ({ box, master, sync }) => {
     // Nobody reads what `script` prints, so that its terminal fills up.
-    const child = spawn('script', ['-qec', `stty cols 120 rows 35; ${TANDEM}`, '/dev/null'], {
+    const child = spawn('script', ['-qec', `stty cols 120 rows 35; exec ${TANDEM}`, '/dev/null'], {
       env: { ...process.env, NO_COLOR: '', TERM: 'xterm-256color', TANDEM_CONFIG: box.config, TANDEM_DATA: box.data },
       stdio: ['pipe', 'pipe', 'ignore'],
     });
+    // When a step fails the terminal is taken away with keys still on their way: the step is what should be told.
+    child.stdin.on('error', () => {});
     try {
       let shown = '';
       child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -126,20 +128,25 @@ test('a terminal that takes nothing more holds up neither a run that it started 
       child.stdin.write('\r');
       child.stdout.pause();
       await until(async () => (await box.run(['history', 'list', '--json'])).stdout.includes('"completed"'));
-      // Redrawn until no buffer on the way takes any more, and its write waits for the terminal.
+      // Resized, and so redrawn, until no buffer on the way takes any more and its write waits for the terminal.
       const { stdout: pid } = spawnSync('ps', ['-o', 'pid=', '--ppid', String(child.pid)], { encoding: 'utf8' });
-      const waits = (): boolean => readFileSync(`/proc/${pid.trim()}/wchan`, 'utf8').includes('wait_woken');
-      let held = 0;
-      await until(async () => {
-        if (held === 0) child.stdin.write('\x0c'.repeat(20));
-        held = waits() ? held + 1 : 0;
-        return held === 10;
-      });
+      const terminal = readlinkSync(`/proc/${pid.trim()}/fd/1`);
+      const written = (): number =>
+        Number(/wchar: (\d+)/.exec(readFileSync(`/proc/${pid.trim()}/io`, 'utf8'))?.[1]);
+      const isHeld = async (): Promise<boolean> => {
+        const before = written();
+        for (let round = 0; round < 10; round += 1) {
+          spawnSync('stty', ['-F', terminal, 'cols', String(110 + (round % 2) * 10)]);
+          await pause(100);
+        }
+        // Each drawing is some thousand bytes; a signal that it takes without drawing is noted in a pipe of its own.
+        return written() - before < 1000;
+      };
+      await until(isHeld);
       writeFileSync(join(master, 'b.txt'), '2');
       assert.is((await sync()).status, 'completed');
-      assert.ok(waits(), 'it is still held up');
+      assert.ok(await isHeld(), 'it is still held up');
       // A result may lie over the screen, and what it knows of runs may be as old as its last drawing: then it asks.
-      child.stdin.on('error', () => {});
       child.stdout.resume();
       await until(async () => {
         child.stdin.write('qd');
