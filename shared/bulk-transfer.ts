@@ -5,6 +5,7 @@
  * their files.
  */
 import { threadId } from 'node:worker_threads';
+import { BulkGroup, BulkLoops, TOGETHER } from './bulk-native.ts';
 import type { CodecSettings } from './codec.ts';
 import type { Control } from './content.ts';
 import type { HasherFactory, Recorded } from './hash.ts';
@@ -14,7 +15,9 @@ import { PutBack } from './put-back.ts';
 import { partialFolder } from './recover.ts';
 import { isRacy, makeSidedRow, rowTuple } from './rows.ts';
 import type { Suffix } from './stored.ts';
-import type { CommitItem, Other, PlacedGroup, StagedGroup, StageItem, TransferSession } from './tasks.ts';
+import type { Dir } from './syscalls.ts';
+import type { CommitItem, PlacedGroup, StagedGroup, StageItem, TransferSession } from './tasks.ts';
+import { LOST } from './transfer.ts';
 
 interface Waiting {
   item: CommitItem;
@@ -25,8 +28,13 @@ interface Waiting {
 }
 
 interface Group {
+  first: number;
+  paths: readonly string[];
   startedAt: number;
   encode: Suffix;
+  /** What the compiled loops did of it, where there are any. */
+  bulk: BulkGroup | null;
+  /** What was staged file by file. */
   files: Waiting[];
 }
 
@@ -34,6 +42,8 @@ export class BulkTransfer extends PutBack {
   private readonly groups = new Map<number, Group>();
   /** Of its own: threads that make and move files in one folder wait for each other. No partial has such a name. */
   private readonly folder: string;
+  /** Null where there are none, or the checksum is another one than they take. */
+  private readonly loops: BulkLoops | null;
 
   constructor(
     session: TransferSession,
@@ -44,6 +54,7 @@ export class BulkTransfer extends PutBack {
   ) {
     super(session, algorithm, newHasher, control, codec);
     this.folder = `${partialFolder(session.operation)}/-${threadId}`;
+    this.loops = algorithm === 'sha256' && !newHasher.single ? BulkLoops.forRun(session) : null;
   }
 
   /**
@@ -53,7 +64,41 @@ export class BulkTransfer extends PutBack {
    * @param encode the form in which they are stored.
    */
   stageNew(first: number, paths: string, startedAt: number, encode: Suffix): StagedGroup {
-    const items = paths.split('\0').map((path, index): StageItem => {
+    const list = paths.split('\0');
+    const group: Group = { first, paths: list, startedAt, encode, bulk: null, files: [] };
+    const staged = { files: 0, bytes: 0, others: [] };
+    if (encode === '' && this.loops) {
+      const bulk = new BulkGroup(this.loops, list, first, startedAt);
+      this.stageBulk(group, bulk, staged);
+      if (staged.files > 0) group.bulk = bulk;
+      else bulk.close();
+    }
+    this.stageEach(group, staged);
+    this.groups.set(first, group);
+    return staged;
+  }
+
+  /** `commit` for the group that this worker's `stageNew` left waiting. */
+  placeNew(first: number): PlacedGroup {
+    const group = this.groups.get(first);
+    if (!group) throw new Error('another worker staged these files');
+    this.groups.delete(first);
+    const placed = { files: 0, bytes: 0, written: 0, folders: [], others: [] };
+    const rows: string[] = [];
+    if (group.bulk) {
+      this.placeBulk(group, group.bulk, placed, rows);
+      group.bulk.close();
+    }
+    this.placeEach(group, placed, rows);
+    return { ...placed, rows: rows.join(',') };
+  }
+
+  // --- file by file ---
+
+  /** What the loops have not staged. */
+  private stageEach({ first, paths, encode, bulk, files }: Group, staged: StagedGroup): void {
+    const items = paths.flatMap((path, index): StageItem[] => {
+      if (bulk?.fate(index) === 'staged') return [];
       const plain = {
         seq: first + index,
         kind: 'f',
@@ -62,60 +107,108 @@ export class BulkTransfer extends PutBack {
         masterFacts: null,
         backupFacts: null,
       } as const;
-      return encode === '' ? { ...plain, path } : { ...plain, path: path + encode, from: path, encode };
+      return [encode === '' ? { ...plain, path } : { ...plain, path: path + encode, from: path, encode }];
     });
-    const files: Waiting[] = [];
-    const others: Other[] = [];
-    let total = 0;
+    if (items.length === 0) return;
     this.stage(items, this.folder).forEach(
       ({ seq, outcome, message, checksum, masterFacts, bytes, written }, index) => {
         if (outcome !== 'done') {
-          others.push({ seq, outcome, message });
+          staged.others.push({ seq, outcome, message });
           return;
         }
         const { path, from, kind, linkTo, backupFacts } = items[index] as StageItem;
         const item = { seq, path, from, kind, linkTo, backupFacts, stagedFacts: masterFacts };
         files.push({ item, checksum, bytes, written });
-        total += bytes;
+        staged.files += 1;
+        staged.bytes += bytes;
       },
     );
-    this.groups.set(first, { startedAt, encode, files });
-    return { files: files.length, bytes: total, others };
   }
 
-  /** `commit` for the group that this worker's `stageNew` left waiting. */
-  placeNew(first: number): PlacedGroup {
-    const group = this.groups.get(first);
-    if (!group) throw new Error('another worker staged these files');
-    this.groups.delete(first);
-    const rows: string[] = [];
-    const folders: string[] = [];
-    const others: Other[] = [];
-    let total = 0;
-    let stored = 0;
-    const items = group.files.map(({ item }) => item);
+  private placeEach({ files, startedAt, encode }: Group, placed: Placed, rows: string[]): void {
+    if (files.length === 0) return;
+    const items = files.map(({ item }) => item);
     this.commit(items, this.folder).forEach(({ seq, outcome, message, backupFacts }, index) => {
-      const { item, checksum, bytes, written } = group.files[index] as Waiting;
+      const { item, checksum, bytes, written } = files[index] as Waiting;
       const path = item.from ?? item.path;
       if (outcome !== 'done') {
-        others.push({ seq, outcome, message });
+        placed.others.push({ seq, outcome, message });
         return;
       }
       if (Number(factsField(backupFacts, 1)) !== written) {
-        others.push({ seq, outcome: 'failed', message: SHORT });
+        placed.others.push({ seq, outcome: 'failed', message: SHORT });
         return;
       }
-      const doubt = isRacy(item.stagedFacts, group.startedAt, this.session.masterClock) ? 'racy' : '';
-      const extras = { checksum, algorithm: this.algorithm, doubt, stored: group.encode } as const;
+      const doubt = isRacy(item.stagedFacts, startedAt, this.session.masterClock) ? 'racy' : '';
+      const extras = { checksum, algorithm: this.algorithm, doubt, stored: encode } as const;
       const row = makeSidedRow(this.session.reversed, path, bytes, item.stagedFacts, backupFacts, extras);
       rows.push(JSON.stringify(rowTuple(row)));
-      total += bytes;
-      stored += written;
-      const folder = parentOf(path);
-      if (folder !== folders.at(-1)) folders.push(folder);
+      count(placed, path, bytes, written);
     });
-    return { files: rows.length, bytes: total, written: stored, rows: rows.join(','), folders, others };
   }
+
+  // --- many in one call ---
+
+  private stageBulk({ paths }: Group, bulk: BulkGroup, staged: StagedGroup): void {
+    this.eachCall(paths, (partials, from, to) => {
+      // A limited rate is kept file by file.
+      if (this.control.cancel() || this.control.limited?.() !== false) return false;
+      bulk.stage(partials, this.masters, from);
+      let moved = 0;
+      for (let at = from; at < to; at += 1) {
+        if (bulk.fate(at) !== 'staged') continue;
+        staged.files += 1;
+        moved += bulk.size(at);
+      }
+      staged.bytes += moved;
+      this.control.moved(moved);
+      return true;
+    });
+  }
+
+  private placeBulk(group: Group, bulk: BulkGroup, placed: Placed, rows: string[]): void {
+    const { paths, first, files } = group;
+    this.eachCall(paths, (partials, from) => {
+      const some = bulk.place(partials, this.masters, this.backups, from);
+      if (some !== '') rows.push(some);
+      return true;
+    });
+    paths.forEach((path, at) => {
+      const fate = bulk.fate(at);
+      const bytes = bulk.size(at);
+      if (fate === 'placed') count(placed, path, bytes, bytes);
+      else if (fate === 'staged') {
+        const { checksum, stagedFacts } = bulk.read(at, this.session.masterStable);
+        const item = { seq: first + at, path, kind: 'f', linkTo: null, backupFacts: null, stagedFacts } as const;
+        files.push({ item, checksum, bytes, written: bytes });
+      } else if (fate === 'lost' || fate === 'short')
+        placed.others.push({ seq: first + at, outcome: 'failed', message: fate === 'lost' ? LOST : SHORT });
+    });
+  }
+
+  /** `work` says whether to go on. What it does not reach is done file by file, which also says why that fails. */
+  private eachCall(paths: readonly string[], work: (partials: Dir, from: number, to: number) => boolean): void {
+    let partials: Dir;
+    try {
+      partials = this.begin(this.folder);
+    } catch {
+      return;
+    }
+    for (let from = 0; from < paths.length; from += TOGETHER) {
+      this.nextItem(paths[from] as string);
+      if (!work(partials, from, Math.min(paths.length, from + TOGETHER))) return;
+    }
+  }
+}
+
+type Placed = Omit<PlacedGroup, 'rows'>;
+
+function count(placed: Placed, path: string, bytes: number, written: number): void {
+  placed.files += 1;
+  placed.bytes += bytes;
+  placed.written += written;
+  const folder = parentOf(path);
+  if (folder !== placed.folders.at(-1)) placed.folders.push(folder);
 }
 
 /** A drive that lies about its capacity keeps names, not bytes. */

@@ -20,6 +20,8 @@ export interface Control {
   holding(path: string): void;
   /** Waits until some of these bytes may be written; returns how many. */
   allowed(wanted: number): number;
+  /** Whether `allowed` may make it wait at all. */
+  limited?(): boolean;
   /** Two checksums of one content, where the hashers take two. */
   paired?(checksum: string, also: string): void;
 }

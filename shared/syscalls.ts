@@ -130,6 +130,22 @@ function native(): Library | null {
   return library;
 }
 
+/** Functions of a compiled file of our own, by their signatures in C; null where there are no native calls, or it does not load. */
+export function functionsOf<N extends string>(
+  file: string,
+  signatures: Readonly<Record<N, string>>,
+): Record<N, (...args: unknown[]) => number> | null {
+  if (!native()) return null;
+  try {
+    const own = (createRequire(import.meta.url)('koffi') as typeof import('koffi')).load(file);
+    const bound = Object.entries<string>(signatures).map(([name, signature]) => [name, own.func(signature)]);
+    return Object.fromEntries(bound) as Record<N, (...args: unknown[]) => number>;
+  } catch {
+    // Another C library than it was compiled for, or a Node.js without the OpenSSL that it needs.
+    return null;
+  }
+}
+
 /** Whether nanosecond times, exchange and flushes of a whole filesystem are there. */
 export function hasNative(): boolean {
   return native() !== null;
@@ -216,34 +232,38 @@ export function statOpen(fd: number): Stat {
   return fromStatx();
 }
 
-/** Offsets of struct statx: linux/stat.h. */
-function fromStatx(): Stat {
-  const mode = statView.getUint16(28, true);
+/** The struct statx (linux/stat.h) that lies there. */
+export function statIn(view: DataView, at: number): Stat {
+  const mode = view.getUint16(at + 28, true);
   return {
     kind: kindOf(mode),
-    size: wide(40),
-    mtime: { seconds: signedWide(112), nanoseconds: statView.getUint32(120, true) },
-    ctime: { seconds: signedWide(96), nanoseconds: statView.getUint32(104, true) },
+    size: wide(view, at + 40),
+    mtime: { seconds: signedWide(view, at + 112), nanoseconds: view.getUint32(at + 120, true) },
+    ctime: { seconds: signedWide(view, at + 96), nanoseconds: view.getUint32(at + 104, true) },
     ino:
-      statView.getUint32(36, true) === 0
-        ? String(statView.getUint32(32, true))
-        : statView.getBigUint64(32, true).toString(),
+      view.getUint32(at + 36, true) === 0
+        ? String(view.getUint32(at + 32, true))
+        : view.getBigUint64(at + 32, true).toString(),
     mode: mode & 0o7777,
-    uid: statView.getUint32(20, true),
-    gid: statView.getUint32(24, true),
-    nlink: statView.getUint32(16, true),
-    blocks: wide(48),
-    dev: `${statView.getUint32(136, true)}:${statView.getUint32(140, true)}`,
+    uid: view.getUint32(at + 20, true),
+    gid: view.getUint32(at + 24, true),
+    nlink: view.getUint32(at + 16, true),
+    blocks: wide(view, at + 48),
+    dev: `${view.getUint32(at + 136, true)}:${view.getUint32(at + 140, true)}`,
   };
 }
 
-/** Numbers instead of BigInts: a run does this a million times. Exact up to 2^53. */
-function wide(offset: number): number {
-  return statView.getUint32(offset, true) + statView.getUint32(offset + 4, true) * 2 ** 32;
+function fromStatx(): Stat {
+  return statIn(statView, 0);
 }
 
-function signedWide(offset: number): number {
-  return statView.getUint32(offset, true) + statView.getInt32(offset + 4, true) * 2 ** 32;
+/** Numbers instead of BigInts: a run does this a million times. Exact up to 2^53. */
+function wide(view: DataView, offset: number): number {
+  return view.getUint32(offset, true) + view.getUint32(offset + 4, true) * 2 ** 32;
+}
+
+function signedWide(view: DataView, offset: number): number {
+  return view.getUint32(offset, true) + view.getInt32(offset + 4, true) * 2 ** 32;
 }
 
 function fromNanoseconds(ns: bigint): Time {

@@ -61,6 +61,8 @@ import { type Slot, Trash, trashFolder } from './trash.ts';
 
 /** Stands for the checksum of a stored file that cannot be opened: no content has it. */
 export const DAMAGED = 'damaged';
+/** What became of a file between being put in place and a second look. */
+export const LOST = 'is not there after it was put in place';
 /** Files above this size are flushed by themselves, as soon as they are written. */
 const LARGE = 4 * 1024 * 1024;
 
@@ -109,7 +111,7 @@ export class Transfer {
   }
 
   /** Fresh descriptors for a batch: a folder that was moved since is found where it is now. */
-  private begin(partials = partialFolder(this.session.operation)): Dir {
+  protected begin(partials = partialFolder(this.session.operation)): Dir {
     this.close();
     return this.backups.makePinned(partials);
   }
@@ -450,7 +452,7 @@ export class Transfer {
       );
     }
     const placed = statAt(folder, name);
-    if (placed === null) return commitResult(item, 'failed', 'is not there after it was put in place');
+    if (placed === null) return commitResult(item, 'failed', LOST);
     return { ...commitResult(item, 'done', ''), backupFacts: factsOf(placed, this.session.traits.stable) };
   }
 

@@ -1,6 +1,7 @@
 /** Inside a worker thread: carries out the tasks of shared/workers.ts one after the other. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { asideFactory } from './aside.ts';
+import { loadNative } from './bulk-native.ts';
 import type { Control } from './content.ts';
 import { type Digest, hashersFor } from './digests.ts';
 import { errnoOf, messageOf } from './errors.ts';
@@ -68,6 +69,7 @@ const control: Control = {
       Atomics.wait(state, 0, now, milliseconds);
       return true;
     }),
+  limited: () => bucket.rate > 0,
   moved: (count) => {
     Atomics.add(bytes, 0, BigInt(count));
     Atomics.add(own, 0, BigInt(count));
@@ -185,3 +187,7 @@ parentPort?.on('message', (sent: string | WorkerMessage) => {
     open = message.session ? begin(message.session) : undefined;
   } else void carryOut(message);
 });
+
+// Now, and not in the middle of a task: see WorkerPool.close.
+loadNative();
+reply({ ready: true });

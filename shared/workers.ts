@@ -71,7 +71,9 @@ export type WorkerMessage = TaskMessage | { session: WorkerSession | null };
 export type WorkerReply =
   | { id: number; result: unknown; pairs?: string[] }
   | { id: number; error: { message: string; code: string | undefined } }
-  | { holding: string };
+  | { holding: string }
+  /** Its native code is loaded; once. */
+  | { ready: true };
 
 export const RUN = 0;
 export const PAUSE = 1;
@@ -96,6 +98,9 @@ interface Slot {
   busy: Pending | undefined;
   holding: string;
   moved: BigInt64Array;
+  /** It has started, or ended. */
+  started: Promise<void>;
+  hasStarted(): void;
 }
 
 export class WorkerPool {
@@ -212,7 +217,8 @@ export class WorkerPool {
   async close(): Promise<void> {
     this.closed = true;
     for (const pending of this.waiting.splice(0)) pending.fail(new Error('the run ended before this task began'));
-    await Promise.all(this.slots.map((slot) => slot.worker.terminate()));
+    // Ended while it loads native code, a thread would take the process with it.
+    await Promise.all(this.slots.map(({ started, worker }) => started.then(() => worker.terminate())));
     new Uint8Array(this.data.secret).fill(0);
   }
 
@@ -283,7 +289,12 @@ export class WorkerPool {
       trackUnmanagedFds: false,
       resourceLimits: { maxYoungGenerationSizeMb: 16 },
     });
-    const slot: Slot = { id: this.nextSlot++, worker, busy: undefined, holding: '', moved: new BigInt64Array(own) };
+    let hasStarted = (): void => {};
+    const started = new Promise<void>((done) => {
+      hasStarted = done;
+    });
+    const moved = new BigInt64Array(own);
+    const slot: Slot = { id: this.nextSlot++, worker, busy: undefined, holding: '', moved, started, hasStarted };
     worker.on('message', (sent: string | WorkerReply) => this.receive(slot, unpacked(sent)));
     worker.on('error', (error) => this.lose(slot, error));
     worker.on('exit', () => this.lose(slot, new Error('a worker thread ended')));
@@ -293,6 +304,10 @@ export class WorkerPool {
   }
 
   private receive(slot: Slot, reply: WorkerReply): void {
+    if ('ready' in reply) {
+      slot.hasStarted();
+      return;
+    }
     if ('holding' in reply) {
       slot.holding = reply.holding;
       return;
@@ -309,6 +324,7 @@ export class WorkerPool {
   }
 
   private lose(slot: Slot, error: Error): void {
+    slot.hasStarted();
     const index = this.slots.indexOf(slot);
     if (index >= 0) this.slots.splice(index, 1);
     const lost = slot.busy;

@@ -6,8 +6,9 @@
  * All outputs lie flat in `dist/`, one folder below the root like the sources, because modules find `../config` from
  * where they are.
  */
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, extname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -68,7 +69,23 @@ for (const { path, contents } of result.outputFiles) {
   writeFileSync(`${path}.new`, contents);
   renameSync(`${path}.new`, path);
 }
-const current = new Set(result.outputFiles.map(({ path }) => basename(path)));
+const current = new Set([...result.outputFiles.map(({ path }) => basename(path)), compileLoops()]);
 for (const name of readdirSync(dist)) if (!current.has(name)) rmSync(join(dist, name), { recursive: true });
 writeFileSync(`${list}.new`, JSON.stringify([...inputs.values()]));
 renameSync(`${list}.new`, list);
+
+/**
+ * Compiles shared/bulk-native.c, where that is possible: the program works without it. Its name says from which source.
+ * @returns {string} the name of the file in `dist/`
+ */
+function compileLoops() {
+  const source = join(root, 'shared', 'bulk-native.c');
+  const hash = createHash('sha256').update(readFileSync(source)).digest('hex').slice(0, 16);
+  const name = `bulk-native-${hash}.so`;
+  const file = join(dist, name);
+  if (process.platform !== 'linux' || existsSync(file)) return name;
+  const compiler = process.env['CC'] || 'cc';
+  const built = spawnSync(compiler, ['-O2', '-shared', '-fPIC', '-o', `${file}.new`, source], { stdio: 'ignore' });
+  if (built.status === 0) renameSync(`${file}.new`, file);
+  return name;
+}

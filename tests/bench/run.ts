@@ -26,7 +26,9 @@ const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
 const repo = fileURLToPath(new URL('../..', import.meta.url));
 const tandem = join(repo, 'tui', 'tandem.mjs');
 const home = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'tandem-bench-'));
-const env = { ...process.env, TANDEM_CONFIG: join(home, 'config'), TANDEM_DATA: join(home, 'data') };
+/** Node would read these certificates at every start; no peer does. */
+const { NODE_EXTRA_CA_CERTS: _certificates, ...inherited } = process.env;
+const env = { ...inherited, TANDEM_CONFIG: join(home, 'config'), TANDEM_DATA: join(home, 'data') };
 
 interface Measured {
   milliseconds: number;

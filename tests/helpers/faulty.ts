@@ -7,7 +7,6 @@
  * call; then names of calls whose first one fails as well: there is one symlinkat in a run, which a count that differs
  * from run to run may step over.
  */
-import './inline-workers.ts';
 import { linkSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { constants as os } from 'node:os';
@@ -15,6 +14,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import type { SyncResult } from '../../features/sync.ts';
 import { messageOf, TandemError } from '../../shared/errors.ts';
+import { inlineWorkers } from './inline-workers.ts';
 import { type TestPair, versionsOf, withPair } from './pair.ts';
 import { treeOf, type World, world } from './world.ts';
 
@@ -228,6 +228,7 @@ interface Looks {
   trash: string[];
 }
 
+inlineWorkers.loops = true;
 const [library = '', processes = '1', mine = '0', seed = '0', ...names] = process.argv.slice(2);
 await withPair({}, async (pair) => {
   const native = nativeOf(library);

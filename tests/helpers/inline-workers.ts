@@ -18,6 +18,9 @@ import { ScrubTransfer } from '../../shared/scrub.ts';
 import type { StageItem } from '../../shared/tasks.ts';
 import { type TaskName, WorkerPool, type WorkerSession } from '../../shared/workers.ts';
 
+/** `loops`: the compiled loops of the bulk copy may be used; their system calls are out of reach of JavaScript. */
+export const inlineWorkers = { loops: false };
+
 type Call = (...args: unknown[]) => unknown;
 
 /** Tasks are carried out one by one here: one buffer of this size, which each of them asks for, serves them all. */
@@ -72,6 +75,7 @@ function wrapWorkers(): void {
         moved: () => {},
         holding: () => {},
         allowed: (wanted: number) => wanted,
+        limited: () => !inlineWorkers.loops,
       };
       const key = (): GroupKey | null => keys.get(this) ?? null;
       const codec = {

@@ -1,0 +1,214 @@
+/**
+ * The compiled inner loops of shared/bulk-native.c: plain small new files, many in one call. `npm run build` compiles them
+ * where there is a C compiler; everything works without them, only small files are copied more slowly.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { FolderCache } from './folders.ts';
+import { factsOf } from './listing.ts';
+import { parentOf } from './paths.ts';
+import { partialName } from './recover.ts';
+import { type Dir, functionsOf, hasNative, statIn } from './syscalls.ts';
+import type { TransferSession } from './tasks.ts';
+
+/** Files of one call: between two calls a run looks whether it is to stop. */
+export const TOGETHER = 32;
+
+/**
+ * What became of a file: `left` as it was, to be done by other means; `lost`: not there after it was put in place;
+ * `short`: in its place with fewer bytes than were written.
+ */
+const FATES = ['staged', 'left', 'placed', 'lost', 'short'] as const;
+export type Fate = (typeof FATES)[number];
+
+/** Layout of `struct record`; its first part is the source's struct statx. */
+const RECORD = 576;
+const SIZE_AT = 40;
+const SHA256_AT = 512;
+const STATUS_AT = 544;
+const NO_FOLDER = -1;
+/** Bytes. Files with longer paths are left: the rows of a call have to fit. */
+const LONGEST_PATH = 4096;
+const ROWS = TOGETHER * (6 * LONGEST_PATH + 1024);
+
+/** The loops for one run, in one thread. */
+export class BulkLoops {
+  readonly library: Library;
+  private readonly rules: readonly number[];
+  /** Of the call in hand. */
+  readonly rows = Buffer.allocUnsafeSlow(ROWS);
+  private readonly spare: Buffer[] = [];
+
+  private constructor(library: Library, session: TransferSession) {
+    const { traits, owner, masterStable, masterClock, reversed } = session;
+    this.library = library;
+    const any = -1;
+    const [uid, gid] =
+      owner && traits.permissions ? [process.geteuid?.() ?? any, process.getegid?.() ?? any] : [any, any];
+    const flags = [masterStable, traits.stable, reversed].map(Number);
+    const { permissions, minTime, maxTime } = traits;
+    this.rules = [
+      Number(permissions),
+      uid,
+      gid,
+      minTime,
+      maxTime,
+      process.umask(),
+      ...flags,
+      Math.ceil(masterClock.margin),
+    ];
+  }
+
+  /** Null where they were not compiled, or cannot be loaded. */
+  static forRun(session: TransferSession): BulkLoops | null {
+    const library = loaded();
+    return library && new BulkLoops(library, session);
+  }
+
+  /** `struct rules` */
+  rulesOf(startedAt: number): BigInt64Array {
+    const limit = 2 ** 53;
+    return BigInt64Array.from([...this.rules, startedAt], (rule) => BigInt(Math.max(-limit, Math.min(limit, rule))));
+  }
+
+  recordsFor(files: number): Buffer {
+    const index = this.spare.findIndex(({ length }) => length >= files * RECORD);
+    return (index < 0 ? undefined : this.spare.splice(index, 1)[0]) ?? Buffer.allocUnsafeSlow(files * RECORD);
+  }
+
+  giveBack(records: Buffer): void {
+    this.spare.push(records);
+  }
+}
+
+/** A group of new files on its way through the loops: staged, and later put in place. */
+export class BulkGroup {
+  private readonly loops: BulkLoops;
+  private readonly paths: readonly string[];
+  private readonly first: number;
+  private readonly rules: BigInt64Array;
+  private readonly records: Buffer;
+  /** By the place of its first file: what a call is told of its files. */
+  private readonly names = new Map<number, Buffer>();
+
+  /**
+   * @param first number of the first file's partial.
+   * @param startedAt milliseconds since 1970, before any of them is opened.
+   */
+  constructor(loops: BulkLoops, paths: readonly string[], first: number, startedAt: number) {
+    this.loops = loops;
+    this.paths = paths;
+    this.first = first;
+    this.rules = loops.rulesOf(startedAt);
+    this.records = loops.recordsFor(paths.length);
+    for (let at = 0; at < paths.length; at += 1)
+      this.records.writeInt32LE(FATES.indexOf('left'), at * RECORD + STATUS_AT);
+  }
+
+  fate(at: number): Fate {
+    return FATES[this.records.readInt32LE(at * RECORD + STATUS_AT)] as Fate;
+  }
+
+  /** Bytes, of a file that was staged. */
+  size(at: number): number {
+    return this.records.readUInt32LE(at * RECORD + SIZE_AT);
+  }
+
+  /** What was read of a file that was staged. */
+  read(at: number, stable: boolean): { checksum: string; stagedFacts: string } {
+    const start = at * RECORD + SHA256_AT;
+    const view = new DataView(this.records.buffer, this.records.byteOffset);
+    return {
+      checksum: this.records.toString('hex', start, start + 32),
+      stagedFacts: factsOf(statIn(view, at * RECORD), stable),
+    };
+  }
+
+  /** Copies the files from the one at `from` on into partials. */
+  stage(partials: Dir, masters: FolderCache, from: number): void {
+    const some = this.paths.slice(from, from + TOGETHER);
+    const names = Buffer.from(
+      some.map((path, index) => `${path}\0${partialName(this.first + from + index)}\0`).join(''),
+    );
+    this.names.set(from, names);
+    const folders = Int32Array.from(foldersOf(some, masters));
+    this.loops.library.stage(partials.fd, names, folders, some.length, this.rules, this.from(from));
+  }
+
+  /**
+   * Puts those of them that are staged in place, where nothing stands.
+   * @returns their rows (shared/rows.ts) as JSON arrays, joined by commas.
+   */
+  place(partials: Dir, masters: FolderCache, backups: FolderCache, from: number): string {
+    const names = this.names.get(from);
+    if (!names) return '';
+    const some = this.paths.slice(from, from + TOGETHER);
+    const sources = foldersOf(some, masters);
+    const targets = foldersOf(some, backups);
+    const folders = Int32Array.from(
+      { length: 2 * some.length },
+      (_, at) => (at % 2 === 0 ? sources : targets)[at >> 1] ?? NO_FOLDER,
+    );
+    const { library, rows } = this.loops;
+    const length = library.place(partials.fd, names, folders, some.length, this.rules, this.from(from), rows);
+    return rows.toString('utf8', 0, length);
+  }
+
+  /** Nothing is asked of it any more. */
+  close(): void {
+    this.loops.giveBack(this.records);
+  }
+
+  private from(at: number): Buffer {
+    return this.records.subarray(at * RECORD);
+  }
+}
+
+/** Loads them, and the system calls, ahead of their use. */
+export function loadNative(): void {
+  hasNative();
+  loaded();
+}
+
+// --- internal ---
+
+type Library = NonNullable<ReturnType<typeof functionsOf<'stage' | 'place'>>>;
+
+/** Descriptors of the folders that they lie in. */
+function foldersOf(paths: readonly string[], folders: FolderCache): number[] {
+  let last: string | undefined;
+  let fd = NO_FOLDER;
+  return paths.map((path) => {
+    if (path.length > LONGEST_PATH / 3) return NO_FOLDER;
+    const folder = parentOf(path);
+    if (folder !== last) {
+      last = folder;
+      try {
+        fd = folders.open(folder).fd;
+      } catch {
+        fd = NO_FOLDER;
+      }
+    }
+    return fd;
+  });
+}
+
+let library: Library | null | undefined;
+
+function loaded(): Library | null {
+  if (library !== undefined) return library;
+  library = null;
+  if (process.platform !== 'linux') return library;
+  const source = fileURLToPath(new URL('../shared/bulk-native.c', import.meta.url));
+  if (!existsSync(source)) return library;
+  // The build names it after its source: what was compiled from another one is not used.
+  const hash = createHash('sha256').update(readFileSync(source)).digest('hex').slice(0, 16);
+  const file = fileURLToPath(new URL(`../dist/bulk-native-${hash}.so`, import.meta.url));
+  if (!existsSync(file)) return library;
+  library = functionsOf(file, {
+    stage: 'void tandem_stage(int, const void*, const void*, int, const void*, void*)',
+    place: 'int tandem_place(int, const void*, const void*, int, const void*, void*, void*)',
+  });
+  return library;
+}
