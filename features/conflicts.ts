@@ -112,15 +112,15 @@ export async function diffConflict(target: string, path: string, ctx: Context, r
   }
 }
 
-// --- internal ---
-
 /** How the Backup stores what is recorded under this path. */
-async function storedOf({ group }: Target, path: RelPath, ctx: Context): Promise<Suffix> {
+export async function storedOf({ group }: Target, path: RelPath, ctx: Context): Promise<Suffix> {
   const pairId = await pairOf(group, ctx);
   const rows = pairId === null ? [] : await readBaseline(pairId, path, ctx);
   const row = rows.find((one) => one.path === path);
   return row ? recordedSuffix(row) : '';
 }
+
+// --- internal ---
 
 async function conflictsOf(target: Target, ctx: Context): Promise<Conflict[]> {
   const pairId = await pairOf(target.group, ctx);

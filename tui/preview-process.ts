@@ -1,0 +1,44 @@
+/** The reader's end of the process that decodes previews: starts it with little memory, and ends it with all it started. */
+import { fork } from 'node:child_process';
+import type { Decoder } from './preview-queue.ts';
+import type { Preview } from './previews.ts';
+import { LAUNCHER } from './source.ts';
+
+export function startDecoder(done: (preview: Preview) => void, ended: (how: string) => void): Decoder {
+  const child = fork(LAUNCHER, ['dashboard-previews'], {
+    // Its own group, so that what it started goes with it.
+    detached: true,
+    serialization: 'advanced',
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    execArgv: ['--max-old-space-size=192'],
+  });
+  let over = false;
+  const end = (how: string): void => {
+    if (over) return;
+    over = true;
+    ended(how);
+  };
+  child.on('message', (preview) => done(preview as Preview));
+  child.on('error', (error) => end(error.message));
+  child.on('exit', (code, signal) => end(signal ?? `code ${code}`));
+  return {
+    decode: (file) => child.send(file, () => {}),
+    kill: () => {
+      // Without a process id it was never there, and an error tells of it.
+      if (child.pid !== undefined) killGroup(child.pid);
+    },
+  };
+}
+
+// --- internal ---
+
+function killGroup(pid: number): void {
+  for (const one of [-pid, pid]) {
+    try {
+      process.kill(one, 'SIGKILL');
+      return;
+    } catch {
+      // It has ended, or this system has no groups.
+    }
+  }
+}
