@@ -38,7 +38,7 @@ export function embeddedPicture(source: Source, tag: string): Promise<Buffer> {
 export function mediaOf(found: Readonly<Record<string, unknown>>): Omit<Media, 'trouble'> {
   const facts = NAMES.flatMap(([name, tags]) => {
     const values = tags.map((tag) => textOf(found[tag])).filter(Boolean);
-    const value = name === 'Camera' ? joined(values) : values[0];
+    const value = name === 'Camera' ? joined(values) : values[0]?.replace(DATE, '$1-$2-$3');
     return value === undefined || value === '' ? [] : [[name, value] as const];
   });
   const sizes = EMBEDDED.map((tag) => ({ tag, size: bytesIn(found[tag]) })).filter(({ size }) => size > 0);
@@ -69,6 +69,8 @@ const EMBEDDED = ['PreviewImage', 'JpgFromRaw', 'JpgFromRaw2', 'OtherImage', 'Th
 /** Bytes from which on an embedded picture is large enough for a terminal. */
 const ENOUGH = 20_000;
 const TURNS: Readonly<Record<number, number>> = { 3: 180, 6: 90, 8: 270 };
+/** As cameras write it. */
+const DATE = /^(\d{4}):(\d\d):(\d\d)(?= |$)/;
 const LONGEST = 200;
 /** Bytes of what it prints. */
 const MOST = 64e6;
