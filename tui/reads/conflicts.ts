@@ -114,10 +114,7 @@ function look(drive: DriveInfo | null, path: RelPath, suffixes: readonly Suffix[
   try {
     return lookBelow(drive.mount_path, path, suffixes);
   } catch (error) {
-    const code = errnoOf(error);
-    const why =
-      code === 'ELOOP' || code === 'ENOTDIR' ? 'a folder above it is a link now' : `it cannot be read (${code})`;
-    return { now: { here: true, state: null, preview: noPreview(why) } };
+    return { now: { here: true, state: null, preview: noPreview(`it cannot be read (${errnoOf(error)})`) } };
   }
 }
 
