@@ -235,7 +235,7 @@ test('* makes one choice for what is marked, a command for each group, or for al
     await board.press('g', '*', 't');
     assert.match(await shown(board), '3 cannot be settled so');
     await board.press('l');
-    assert.match(board.started.at(-1) ?? '', /^conflicts resolve id-photos notes\/plan\.md .* --keep largest --json$/);
+    assert.match(board.started.at(-1) ?? '', /^conflicts resolve id-photos notes\/plan\.md .* --keep largest --json$/s);
     assert.not.match(board.started.at(-1) ?? '', 'clip.mov');
   }));
 
