@@ -67,7 +67,7 @@ async function decodeForDashboard(): Promise<void> {
   process.on('disconnect', () => process.kill(process.platform === 'win32' ? process.pid : -process.pid, 'SIGKILL'));
   const { runPreviewWorker } = await import('./preview-worker.ts');
   runPreviewWorker({
-    send: (preview) => void process.send?.(preview),
+    send: (message) => void process.send?.(message),
     receive: (listener) => process.on('message', (file) => listener(file as Parameters<typeof listener>[0])),
   });
 }

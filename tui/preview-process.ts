@@ -1,10 +1,10 @@
 /** The reader's end of the process that decodes previews: starts it with little memory, and ends it with all it started. */
 import { fork } from 'node:child_process';
-import type { Decoder } from './preview-queue.ts';
-import type { Preview } from './previews.ts';
+import type { Decoder, DecoderEvents } from './preview-queue.ts';
+import type { FromWorker } from './preview-worker.ts';
 import { LAUNCHER } from './source.ts';
 
-export function startDecoder(done: (preview: Preview) => void, ended: (how: string) => void): Decoder {
+export function startDecoder({ ready, done, ended }: DecoderEvents): Decoder {
   const child = fork(LAUNCHER, ['dashboard-previews'], {
     // Its own group, so that what it started goes with it.
     detached: true,
@@ -18,7 +18,11 @@ export function startDecoder(done: (preview: Preview) => void, ended: (how: stri
     over = true;
     ended(how);
   };
-  child.on('message', (preview) => done(preview as Preview));
+  child.on('message', (message) => {
+    const said = message as FromWorker;
+    if (said === 'ready') ready();
+    else done(said);
+  });
   child.on('error', (error) => end(error.message));
   child.on('exit', (code, signal) => end(signal ?? `code ${code}`));
   return {

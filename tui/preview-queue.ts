@@ -13,13 +13,22 @@ export interface Decoder {
   kill(): void;
 }
 
+export interface DecoderEvents {
+  /** It has started. */
+  ready(): void;
+  /** The answer to the last `decode`. */
+  done(preview: Preview): void;
+  /** Once, also after `kill`. */
+  ended(how: string): void;
+}
+
 export interface QueueOptions {
-  /** `done` answers the last `decode`; `ended` is called once, also after `kill`. */
-  start(done: (preview: Preview) => void, ended: (how: string) => void): Decoder;
+  start(events: DecoderEvents): Decoder;
   /** There is something new to see. */
   changed(): void;
   /** Milliseconds; see `DEFAULTS`. */
   limit?: number;
+  starting?: number;
   grace?: number;
   rest?: number;
 }
@@ -31,6 +40,7 @@ export class PreviewQueue {
   private wished: readonly PreviewFile[] = [];
   private current: InHand | undefined;
   private decoder: Decoder | undefined;
+  private ready = false;
   /** It was killed and is still there, for example because a drive does not answer: no second one beside it. */
   private ending: Decoder | undefined;
   private resting: NodeJS.Timeout | undefined;
@@ -71,10 +81,9 @@ export class PreviewQueue {
     if (!current || current.wanted === wanted) return;
     current.wanted = wanted;
     clearTimeout(current.timer);
-    const { limit, grace } = this.options;
-    current.timer = wanted
-      ? setTimeout(() => this.tooLong(), Math.max(0, limit - (performance.now() - current.begun)))
-      : setTimeout(() => this.stop(), grace);
+    const { limit, starting, grace } = this.options;
+    const left = (this.ready ? limit : starting) - (performance.now() - current.begun);
+    current.timer = wanted ? setTimeout(() => this.tooLong(), Math.max(0, left)) : setTimeout(() => this.stop(), grace);
   }
 
   private next(): void {
@@ -85,27 +94,47 @@ export class PreviewQueue {
       if (this.decoder) this.resting = setTimeout(() => this.stop(), this.options.rest).unref();
       return;
     }
-    const timer = setTimeout(() => this.tooLong(), this.options.limit);
-    this.current = { key: previewKey(file), begun: performance.now(), wanted: true, timer };
+    this.current = { key: previewKey(file), begun: performance.now(), wanted: true, timer: this.timer(this.ready) };
     this.decoder ??= this.begin();
     this.decoder.decode(file);
   }
 
+  private timer(ready: boolean): NodeJS.Timeout {
+    return setTimeout(() => this.tooLong(), ready ? this.options.limit : this.options.starting);
+  }
+
   private begin(): Decoder {
-    const decoder: Decoder = this.options.start(
-      (preview) => {
+    const decoder: Decoder = this.options.start({
+      ready: () => {
+        if (this.decoder === decoder) this.count();
+      },
+      done: (preview) => {
         if (this.decoder === decoder) this.keep(preview);
       },
-      (how) => {
+      ended: (how) => {
         if (this.ending === decoder) this.ending = undefined;
         if (this.decoder === decoder) {
-          this.decoder = undefined;
+          this.forgetDecoder();
           this.fail(`no preview: the program that decodes ended (${how})`);
         }
         this.next();
       },
-    );
+    });
     return decoder;
+  }
+
+  /** From now on the time of the file in hand counts. */
+  private count(): void {
+    this.ready = true;
+    const { current } = this;
+    if (!current?.wanted) return;
+    clearTimeout(current.timer);
+    Object.assign(current, { begun: performance.now(), timer: this.timer(true) });
+  }
+
+  private forgetDecoder(): void {
+    this.decoder = undefined;
+    this.ready = false;
   }
 
   private keep(preview: Preview): void {
@@ -145,7 +174,7 @@ export class PreviewQueue {
     clearTimeout(this.resting);
     if (!this.decoder) return;
     this.ending = this.decoder;
-    this.decoder = undefined;
+    this.forgetDecoder();
     this.ending.kill();
   }
 }
@@ -164,6 +193,8 @@ const KEPT = 64;
 
 const DEFAULTS = {
   limit: PREVIEW_LIMIT,
+  /** For its process to start, on a machine that has much to do. */
+  starting: 60_000,
   /** For a file in hand that is not wanted any more: most are done in less, and starting a process costs as much. */
   grace: 1000,
   /** An idle decoder is let go, and its memory with it. */

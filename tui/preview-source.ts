@@ -47,7 +47,7 @@ export function openSource(file: PreviewFile): Source {
 // --- internal ---
 
 /** What is held in memory at once. */
-const LARGEST = 200e6;
+const LARGEST = 128e6;
 const PIECE = 1024 * 1024;
 const readPiece = promisify(read);
 
@@ -73,26 +73,40 @@ function openPlain({ mount, path, stored }: PreviewFile): number {
 }
 
 async function contentOf(fd: number, stored: PreviewFile['stored'], limit: number, partly: boolean): Promise<Buffer> {
-  const decoder = stored === '' ? undefined : decoderFor(stored, null);
+  const { size } = statOpen(fd);
+  if (!partly && size > limit) throw tooLarge(limit);
+  return stored === '' ? plainContent(fd, Math.min(size, limit)) : unpacked(fd, stored, limit, partly);
+}
+
+async function plainContent(fd: number, size: number): Promise<Buffer> {
+  const content = Buffer.alloc(size);
+  let filled = 0;
+  while (filled < size) {
+    const { bytesRead } = await readPiece(fd, content, filled, Math.min(PIECE, size - filled), null);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return content.subarray(0, filled);
+}
+
+async function unpacked(fd: number, stored: PreviewFile['stored'], limit: number, partly: boolean): Promise<Buffer> {
+  const decoder = decoderFor(stored, null);
   const pieces: Buffer[] = [];
   let size = 0;
-  const take = (piece: Uint8Array): void => {
-    // What comes out of a decoder holds until its next call only.
-    pieces.push(Buffer.from(piece));
-    size += piece.length;
-  };
-  const { size: given } = statOpen(fd);
-  if (!partly && given > limit) throw tooLarge(given, limit);
-  for (let buffer = Buffer.alloc(Math.min(PIECE, limit)); ; ) {
-    const { bytesRead } = await readPiece(fd, buffer, 0, buffer.length, null);
-    const bytes = buffer.subarray(0, bytesRead);
-    for (const piece of decoder ? (bytesRead > 0 ? decoder.update(bytes) : decoder.final()) : [bytes]) take(piece);
-    if (size > limit && !partly) throw tooLarge(size, limit);
-    if (bytesRead === 0 || size >= limit) break;
+  for (const buffer = Buffer.alloc(PIECE); size < limit; ) {
+    const { bytesRead } = await readPiece(fd, buffer, 0, PIECE, null);
+    const out = bytesRead > 0 ? decoder.update(buffer.subarray(0, bytesRead)) : decoder.final();
+    for (const piece of out) {
+      // It holds until the decoder is called again only.
+      pieces.push(Buffer.from(piece));
+      size += piece.length;
+    }
+    if (bytesRead === 0) break;
   }
+  if (size > limit && !partly) throw tooLarge(limit);
   return Buffer.concat(pieces).subarray(0, limit);
 }
 
-function tooLarge(size: number, limit: number): Error {
-  return new Error(`it is too large for one (${formatBytes(size)}, at most ${formatBytes(limit)})`);
+function tooLarge(limit: number): Error {
+  return new Error(`it is too large for one (more than ${formatBytes(limit)})`);
 }

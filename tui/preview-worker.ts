@@ -12,8 +12,11 @@ import { type Drawn, drawn } from './preview-picture.ts';
 import { openSource, type Source } from './preview-source.ts';
 import { noPreview, type Preview, type PreviewFile, previewKind } from './previews.ts';
 
+/** `ready` comes first, once. */
+export type FromWorker = 'ready' | Preview;
+
 export interface PreviewChannel {
-  send(preview: Preview): void;
+  send(message: FromWorker): void;
   receive(listener: (file: PreviewFile) => void): void;
 }
 
@@ -24,6 +27,7 @@ export function runPreviewWorker(channel: PreviewChannel): void {
   channel.receive((file) => {
     before = before.then(async () => channel.send(await previewOf(file)));
   });
+  channel.send('ready');
 }
 
 /** Never rejects: what goes wrong is a sentence in the preview. */

@@ -129,11 +129,14 @@ interface Fake {
 }
 
 /** A queue whose decoders are the test's; one that is killed ends when the test says so. */
-function queueOf(more: Partial<QueueOptions> = {}): { queue: PreviewQueue; made: Fake[]; changes: () => number } {
+function queueOf(
+  more: Partial<QueueOptions> = {},
+  slow = 0,
+): { queue: PreviewQueue; made: Fake[]; changes: () => number } {
   const made: Fake[] = [];
   let changes = 0;
   const queue = new PreviewQueue({
-    start: (done, ended) => {
+    start: ({ ready, done, ended }) => {
       const fake: Fake = {
         ...{ file: undefined, killed: false },
         done: (preview = noPreview(`of ${fake.file?.path}`)) => done(preview),
@@ -143,6 +146,7 @@ function queueOf(more: Partial<QueueOptions> = {}): { queue: PreviewQueue; made:
       return {
         decode: (file) => {
           fake.file = file;
+          if (made.length !== slow) ready();
         },
         kill: () => {
           fake.killed = true;
@@ -219,6 +223,19 @@ test('what takes too long is cut off and said so, the next gets a new decoder, a
   assert.is(queue.look(both)[0], undefined);
   assert.is(made[1]?.file?.path, 'a');
   queue.close();
+});
+
+test('the time to start is not the time of the file, and has an end as well', async () => {
+  const patient = queueOf({ limit: 1, starting: 3_600_000 }, 1);
+  patient.queue.look([named('a')]);
+  await pause(50);
+  patient.made[0]?.done();
+  assert.equal(notes(patient.queue.look([named('a')])), ['of a']);
+  patient.queue.close();
+  const stuck = queueOf({ starting: 20 }, 1);
+  stuck.queue.look([named('a')]);
+  await until(() => stuck.made[0]?.killed === true);
+  stuck.queue.close();
 });
 
 test('a decoder that dies is said so of its file alone', () => {
@@ -436,9 +453,9 @@ test('the process decodes one file after the other, names mean nothing to it, an
     });
     let decoders = 0;
     const queue = new PreviewQueue({
-      start: (done, ended) => {
+      start: (events) => {
         decoders += 1;
-        return startDecoder(done, ended);
+        return startDecoder(events);
       },
       changed: () => {},
       limit: 120_000,
@@ -457,12 +474,14 @@ test('the process decodes one file after the other, names mean nothing to it, an
 
 test('the process ends at once when it is killed, and says so', async () => {
   let how = '';
-  const decoder = startDecoder(
-    () => {},
-    (said) => {
+  const nothing = (): void => {};
+  const decoder = startDecoder({
+    ready: nothing,
+    done: nothing,
+    ended: (said) => {
       how = said;
     },
-  );
+  });
   decoder.kill();
   await until(() => how !== '');
   assert.is(how, 'SIGKILL');
