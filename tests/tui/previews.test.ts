@@ -472,6 +472,31 @@ test('the process decodes one file after the other, names mean nothing to it, an
     }
   }));
 
+test('a process that hangs is ended when its time is over, and another one takes the next file', () =>
+  withFolder(async (mount) => {
+    const file = (path: string): PreviewFile => ({ mount, path, stored: '', size: 5, mtime: 1 });
+    for (const name of ['a.txt', 'b.txt']) writeFileSync(join(mount, name), name);
+    const queue = new PreviewQueue({ start: startDecoder, changed: () => {}, limit: 2000 });
+    const isSeen = (path: string): boolean => {
+      const [found] = queue.look([file(path)]);
+      // What a busy machine made too slow is tried again.
+      if (found && !found.text) queue.look([]);
+      return found?.text?.lines[0] === path;
+    };
+    try {
+      await until(() => isSeen('a.txt'));
+      const [child, ...others] = decodersOf(process.pid);
+      assert.equal(others, [], 'there is one');
+      process.kill(child ?? 0, 'SIGSTOP');
+      await until(() => queue.look([file('b.txt')])[0] !== undefined);
+      assert.is(queue.look([file('b.txt')])[0]?.note, 'no preview: it took longer than 2 s');
+      await until(() => isSeen('b.txt'));
+      assert.not.ok(decodersOf(process.pid).includes(child ?? 0));
+    } finally {
+      queue.close();
+    }
+  }));
+
 test('the process ends at once when it is killed, and says so', async () => {
   let how = '';
   const nothing = (): void => {};
@@ -486,6 +511,12 @@ test('the process ends at once when it is killed, and says so', async () => {
   await until(() => how !== '');
   assert.is(how, 'SIGKILL');
 });
+
+/** Numbers of the processes that decode for this one. */
+function decodersOf(parent: number): number[] {
+  const { stdout } = spawnSync('ps', ['-o', 'pid=,args=', '--ppid', String(parent)], { encoding: 'utf8' });
+  return stdout.split('\n').flatMap((line) => (line.includes('dashboard-previews') ? [Number.parseInt(line, 10)] : []));
+}
 
 /** As a compressed Backup holds it. */
 function packed(content: Buffer): Buffer {
