@@ -64,7 +64,7 @@ const NAMES: readonly (readonly [name: string, tags: readonly string[]])[] = [
   ['ISO', ['ISO']],
 ];
 
-const EMBEDDED = ['PreviewImage', 'JpgFromRaw', 'JpgFromRaw2', 'OtherImage', 'ThumbnailImage'];
+const EMBEDDED = ['PreviewImage', 'JpgFromRaw', 'JpgFromRaw2', 'OtherImage', 'PhotoshopThumbnail', 'ThumbnailImage'];
 
 /** Bytes from which on an embedded picture is large enough for a terminal. */
 const ENOUGH = 20_000;
@@ -76,7 +76,8 @@ const LONGEST = 200;
 const MOST = 64e6;
 
 function textOf(value: unknown): string {
-  return value === undefined || value === null || typeof value === 'object' ? '' : String(value).slice(0, LONGEST);
+  const none = value === undefined || value === null || typeof value === 'object' || value === 'n/a';
+  return none ? '' : String(value).slice(0, LONGEST);
 }
 
 /** `Canon`, `Canon EOS R5` → `Canon EOS R5`. */

@@ -56,11 +56,11 @@ export function noPreview(note: string): Preview {
 
 // --- internal ---
 
-/** HEIC is among those whose embedded preview is shown: nothing here decodes it. */
+/** Nothing here decodes HEIC and PSD: they are among those whose embedded picture is shown. */
 const KINDS = new Map(
   Object.entries({
     picture: 'jpg jpeg jpe png webp gif tif tiff avif',
-    raw: 'cr2 cr3 crw nef nrw arw srf sr2 dng raf orf rw2 pef srw 3fr fff iiq x3f rwl raw heic heif hif',
+    raw: 'cr2 cr3 crw nef nrw arw srf sr2 dng raf orf rw2 pef srw 3fr fff iiq mrw x3f rwl raw heic heif hif psd psb',
     film: 'mov mp4 m4v mxf avi mts m2ts r3d braw crm mkv insv 360 lrv webm mp3 wav m4a aac flac aif aiff',
   }).flatMap(([kind, endings]) => endings.split(' ').map((ending) => [ending, kind as PreviewKind] as const)),
 );
