@@ -217,6 +217,7 @@ function makeColumns({ marked, later }: Signs, roomy: boolean): readonly Column<
   if (!roomy) return columns;
   return [
     ...columns,
+    { title: 'Why', value: ({ reason }) => reason, style: style('dim') },
     { title: 'Since', value: (row) => formatTime(new Date(row.detected_at)).slice(0, 16), style: style('dim') },
   ];
 }

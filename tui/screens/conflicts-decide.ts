@@ -6,6 +6,7 @@ import type { Outcome } from '../actions.ts';
 import { ask, type Choice, confirmLoss, fill, tell } from '../dialogs.ts';
 import type { ConflictRow } from '../reads/conflicts.ts';
 import type { Command, Effect, Overlay, UndoStep, View } from '../screen.ts';
+import { wrap } from '../table.ts';
 import { describeState, type Keep, SIDE_NAME, type Side, winner } from './conflicts-data.ts';
 import { passwordForm, sealedOf } from './steering.ts';
 
@@ -103,11 +104,11 @@ export function endOfDecision(outcome: Outcome, label: string): Effect[] {
     return [{ kind: 'toast', style: 'bad', text: [outcome.text, outcome.hint ?? ''].join(' ').trim() }];
   const result = resultIn(outcome);
   if (!result) return [{ kind: 'toast', style: 'warn', text: outcome.text }];
-  const problems = result.problems.map(({ path, message }) => `${path}: ${message}`);
+  const { problems } = result;
   if (problems.length === 0) return [{ kind: 'toast', style: 'good', text: `${label}: settled · u undo` }];
   return [
     { kind: 'toast', style: 'warn', text: `${label}: ${plural(problems.length, 'problem')}` },
-    { kind: 'overlay', overlay: tell('These still wait', problems) },
+    { kind: 'overlay', overlay: tell('These still wait', problems.flatMap(problemLines)) },
   ];
 }
 
@@ -246,6 +247,10 @@ function keptLine({ group_id: id, keeps }: ConflictRow, sides: readonly Side[], 
   return sides.length > 1
     ? `It is kept in the trash of its drive (${names.join(', ')}).`
     : `It is kept in the trash of ${names.join('')}.`;
+}
+
+function problemLines({ path, message }: Result['problems'][number]): string[] {
+  return [path, ...wrap(message, 68).map((line) => `  ${line}`), ''];
 }
 
 interface Result {
