@@ -5,8 +5,8 @@
  */
 import type { Suffix } from '../shared/stored.ts';
 
-/** The most that a picture is decoded to: enough for half of the widest terminal. */
-export const LARGEST_PICTURE = { width: 192, height: 128 };
+/** The most that a picture is decoded to: enough for half of a wide terminal. */
+export const LARGEST_PICTURE = { width: 128, height: 96 };
 
 /** Milliseconds for one preview. */
 export const PREVIEW_LIMIT = 10_000;

@@ -1,5 +1,5 @@
 /** Previews: pictures in cells, which file is decoded next, and the process that decodes, given files that mean no good. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -17,6 +17,7 @@ import { startDecoder } from '../../tui/preview-process.ts';
 import { PreviewQueue, type QueueOptions } from '../../tui/preview-queue.ts';
 import { previewOf } from '../../tui/preview-worker.ts';
 import { noPreview, type Preview, type PreviewFile, previewKind } from '../../tui/previews.ts';
+import { REPOSITORY } from '../helpers/cli.ts';
 
 const test = suite('previews');
 
@@ -298,7 +299,7 @@ test('pictures of every kind are made small, upright, and their data are read', 
       .jpeg()
       .toFile(join(mount, 'a.jpg'));
     const jpeg = await look('a.jpg');
-    assert.equal([jpeg.picture?.width, jpeg.picture?.height, jpeg.note], [192, 96, '']);
+    assert.equal([jpeg.picture?.width, jpeg.picture?.height, jpeg.note], [128, 64, '']);
     assert.ok((pixel(jpeg)[0] ?? 0) > 200 && (pixel(jpeg)[1] ?? 255) < 60);
     assert.equal(Object.fromEntries(jpeg.facts)['Camera'], 'Canon EOS R5');
     assert.equal(Object.fromEntries(jpeg.facts)['Size'], '600x300');
@@ -320,7 +321,7 @@ test('of a RAW the embedded picture is shown, turned as the camera was; of a fil
   withFolder(async (mount, look) => {
     writeFileSync(join(mount, 'IMG_1.CR2'), cr2(await red(400, 200).jpeg().toBuffer()));
     const raw = await look('IMG_1.CR2');
-    assert.equal([raw.picture?.width, raw.picture?.height, raw.note], [64, 128, '']);
+    assert.equal([raw.picture?.width, raw.picture?.height, raw.note], [48, 96, '']);
     assert.is(Object.fromEntries(raw.facts)['Camera'], 'Canon EOS 5D');
     writeFileSync(join(mount, 'clip.mp4'), mp4(90));
     const film = await look('clip.mp4');
@@ -497,6 +498,44 @@ test('a process that hangs is ended when its time is over, and another one takes
     }
   }));
 
+test('what a decoder started ends with it', () =>
+  withFolder(async (mount) => {
+    const seconds = `98765${process.pid}`;
+    writeFileSync(join(mount, 'perl'), `#!/bin/sh\nexec sleep ${seconds}\n`, { mode: 0o755 });
+    writeFileSync(join(mount, 'a.mov'), 'x');
+    const sleeping = (): boolean =>
+      spawnSync('ps', ['-eo', 'args='], { encoding: 'utf8' }).stdout.includes(`sleep ${seconds}`);
+    const path = process.env['PATH'];
+    process.env['PATH'] = `${mount}:${path}`;
+    const queue = new PreviewQueue({ start: startDecoder, changed: () => {}, limit: 120_000 });
+    try {
+      queue.look([{ mount, path: 'a.mov', stored: '', size: 1, mtime: 1 }]);
+      await until(sleeping);
+    } finally {
+      queue.close();
+      process.env['PATH'] = path;
+    }
+    await until(() => !sleeping());
+  }));
+
+test('a decoder ends when the process that started it is gone', async () => {
+  const code = `import { startDecoder } from ${JSON.stringify(new URL('../../tui/preview-process.ts', import.meta.url).pathname)};
+    startDecoder({ ready: () => console.log('ready'), done: () => {}, ended: () => {} });`;
+  const parent = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', code], {
+    cwd: REPOSITORY,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  let said = '';
+  parent.stdout.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  await until(() => said.includes('ready'));
+  const [child] = decodersOf(parent.pid ?? 0);
+  assert.ok(child);
+  parent.kill('SIGKILL');
+  await until(() => !isThere(child));
+});
+
 test('the process ends at once when it is killed, and says so', async () => {
   let how = '';
   const nothing = (): void => {};
@@ -516,6 +555,13 @@ test('the process ends at once when it is killed, and says so', async () => {
 function decodersOf(parent: number): number[] {
   const { stdout } = spawnSync('ps', ['-o', 'pid=,args=', '--ppid', String(parent)], { encoding: 'utf8' });
   return stdout.split('\n').flatMap((line) => (line.includes('dashboard-previews') ? [Number.parseInt(line, 10)] : []));
+}
+
+/** A dead process that nobody has asked about has no words any more. */
+function isThere(pid: number): boolean {
+  return spawnSync('ps', ['-o', 'args=', '-p', String(pid)], { encoding: 'utf8' }).stdout.includes(
+    'dashboard-previews',
+  );
 }
 
 /** As a compressed Backup holds it. */
