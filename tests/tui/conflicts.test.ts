@@ -223,7 +223,10 @@ test('* makes one choice for what is marked, a command for each group, or for al
     await board.press(' ', 'G', 'k', ' ', '*');
     assert.match(await shown(board), 'For the 2 marked conflicts');
     await board.press('m');
-    assert.match(await shown(board), 'For the 2 marked conflicts: notes/plan.md, video/clip.mov');
+    const all = await shown(board);
+    assert.match(all, 'For the 2 marked conflicts: notes/plan.md, video/clip.mov');
+    assert.match(all, 'What gives way of photos is replaced or removed on its drive, and');
+    assert.match(all, /of work is replaced .*\n.* lost: versions/);
     await board.press('\r');
     assert.equal(board.started, []);
     await board.press('*', 'm', '>');

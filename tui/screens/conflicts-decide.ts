@@ -69,7 +69,9 @@ export function mergeForm(row: ConflictRow, view: Pick<View, 'read'>): Overlay {
         value: '',
       },
     ],
-    notes: () => [`What it leaves in {merged} takes the place of both. ${keptLine(row, ['master', 'backup'], view)}`],
+    notes: () => [
+      `What it leaves in {merged} takes the place of both. What is replaced is ${fateOf(row, SIDES, view)}.`,
+    ],
     closes: true,
     save: ({ program }) => {
       const text = String(program).trim();
@@ -125,6 +127,8 @@ const SHOWN = 8;
 /** Characters of paths in one command; a system takes some more. */
 const LONGEST = 100_000;
 
+const SIDES: readonly Side[] = ['master', 'backup'];
+
 const STANDS: Readonly<Record<Keep, string>> = {
   master: "the Master's state",
   backup: "the Backup's state",
@@ -144,16 +148,16 @@ function chooseKeep(rows: readonly ConflictRow[], what: string, view: Pick<View,
       disabled: unclear === rows.length ? 'none of them can be settled so' : undefined,
     };
   };
-  const [first] = rows;
-  const kept = first === undefined ? '' : keptLine(first, ['master', 'backup'], view);
+  const groups = [...new Map(rows.map((row) => [row.group_id, row])).values()];
+  const fates = groups.map((row) => {
+    const where = groups.length > 1 ? ` of ${row.target}` : '';
+    return `What gives way${where} is replaced or removed on its drive, and ${fateOf(row, SIDES, view)}.`;
+  });
   const paths = rows.slice(0, 3).map(({ path }) => path);
   return ask({
     title: 'Same for all',
     danger: true,
-    lines: [
-      `For ${what}: ${paths.join(', ')}${rows.length > paths.length ? ' …' : ''}`,
-      `What gives way is replaced or removed on its drive. ${kept}`,
-    ],
+    lines: [`For ${what}: ${paths.join(', ')}${rows.length > paths.length ? ' …' : ''}`, ...fates],
     choices: [
       { key: 'n', label: 'No, leave them as they are', effects: [] },
       choice('<', 'master'),
@@ -235,18 +239,18 @@ function losses(row: ConflictRow, keep: Keep, view: Pick<View, 'read'>): string[
   const how =
     stands === null ? `is deleted, as it is on the ${SIDE_NAME[side]}` : `gives way to the ${SIDE_NAME[side]}'s`;
   const below = lost.kind === 'd' && stands?.kind !== 'd' ? ' with all that is in it' : '';
-  return [`The ${what}${below} ${how}. ${keptLine(row, [loser], view)}`];
+  return [`The ${what}${below} ${how}. It is ${fateOf(row, [loser], view)}.`];
 }
 
-function keptLine({ group_id: id, keeps }: ConflictRow, sides: readonly Side[], view: Pick<View, 'read'>): string {
-  if (!keeps) return 'It is lost: versions are off for this group.';
+/** Where what gives way on this side is kept; `lost` where the group keeps no versions. */
+function fateOf({ group_id: id, keeps }: ConflictRow, sides: readonly Side[], view: Pick<View, 'read'>): string {
+  if (!keeps) return 'lost: versions are off for this group';
   const group = view.read('status').value?.groups.find((one) => one.id === id);
-  const names = sides.map(
-    (side) => (side === 'master' ? group?.master_drive.label : group?.backup_drive.label) ?? SIDE_NAME[side],
-  );
-  return sides.length > 1
-    ? `It is kept in the trash of its drive (${names.join(', ')}).`
-    : `It is kept in the trash of ${names.join('')}.`;
+  const labels = { master: group?.master_drive.label, backup: group?.backup_drive.label };
+  const names = sides.map((side) => labels[side] ?? `the ${SIDE_NAME[side]}`);
+  return names.length > 1
+    ? `kept in the trash of its drive (${names.join(' or ')})`
+    : `kept in the trash of ${names.join('')}`;
 }
 
 function problemLines({ path, message }: Result['problems'][number]): string[] {
