@@ -110,7 +110,7 @@ interface Found {
 }
 
 function look(drive: DriveInfo | null, path: RelPath, suffixes: readonly Suffix[]): Found {
-  if (!drive) return { now: { here: false, state: null, preview: noPreview('') } };
+  if (!drive) return { now: { here: false, state: null, preview: noPreview('its drive is not connected') } };
   try {
     return lookBelow(drive.mount_path, path, suffixes);
   } catch (error) {
