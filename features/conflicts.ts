@@ -24,7 +24,7 @@ import { recordedSuffix, type Suffix } from '../shared/stored.ts';
 import { type Stat, statAt } from '../shared/syscalls.ts';
 import { type Difference, differenceOf } from './difference.ts';
 import { listGroups } from './groups.ts';
-import { readBaseline } from './history.ts';
+import { readRows } from './history.ts';
 import { runParts } from './parts.ts';
 import type { Keep } from './resolution.ts';
 import { exitCodeOf, type RunFlags, type Step, type SyncResult, syncSums } from './run.ts';
@@ -112,25 +112,26 @@ export async function diffConflict(target: string, path: string, ctx: Context, r
   }
 }
 
-// --- internal ---
-
 /** How the Backup stores what is recorded under this path. */
-async function storedOf({ group }: Target, path: RelPath, ctx: Context): Promise<Suffix> {
+export async function storedOf({ group }: Target, path: RelPath, ctx: Context): Promise<Suffix> {
   const pairId = await pairOf(group, ctx);
-  const rows = pairId === null ? [] : await readBaseline(pairId, path, ctx);
-  const row = rows.find((one) => one.path === path);
+  const [row] = pairId === null ? [] : await readRows(pairId, [path], ctx);
   return row ? recordedSuffix(row) : '';
 }
+
+// --- internal ---
 
 async function conflictsOf(target: Target, ctx: Context): Promise<Conflict[]> {
   const pairId = await pairOf(target.group, ctx);
   if (pairId === null) return [];
-  const found: Conflict[] = [];
-  for (const open of await readConflicts(pairId, target.subpath, ctx)) {
-    const row = (await readBaseline(pairId, open.path, ctx)).find((each) => each.path === open.path);
-    found.push(conflictOf(target, open, row));
-  }
-  return found;
+  const waiting = await readConflicts(pairId, target.subpath, ctx);
+  const rows = await readRows(
+    pairId,
+    waiting.map(({ path }) => path),
+    ctx,
+  );
+  const byPath = new Map(rows.map((row) => [row.path, row]));
+  return waiting.map((open) => conflictOf(target, open, byPath.get(open.path)));
 }
 
 /** A path as a user gives it belongs to the first part where such a conflict waits, else to the first part. */

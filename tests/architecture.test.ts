@@ -316,6 +316,8 @@ const ONE_HOME: Readonly<Record<string, RegExp>> = {
   sqlite3: /^shared\/db\.ts$/,
   koffi: /^shared\/syscalls\.ts$/,
   blessed: /^tui\/terminal\.ts$/,
+  sharp: /^tui\/preview-picture\.ts$/,
+  'exiftool-vendored.pl': /^tui\/preview-media\.ts$/,
   commander: /^shared\/cli\.ts$/,
   pino: /^shared\/log\.ts$/,
 };

@@ -265,9 +265,10 @@ class Application implements App {
     if (this.closed || this.terminal === undefined || this.source === undefined) return;
     this.takeLook();
     this.state = openFirst(dropOldToasts(this.state, this.options.now()), this.world());
-    this.source.want(wantsOf(this.state, this.options));
     const { canvas, state } = drawApp(this.state, this.world());
     this.state = state;
+    // What is selected is known only now, and with it what is wanted of it.
+    this.source.want(wantsOf(this.state, this.options));
     this.terminal.draw(canvas);
     this.drawn = performance.now();
     this.shown = this.quietState();

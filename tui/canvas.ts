@@ -7,7 +7,7 @@
  */
 import { displayWidth } from '../shared/format.ts';
 import { cellsOf, clean, fit } from './sanitize.ts';
-import type { Theme, Tone } from './theme.ts';
+import type { Ink, Theme, Tone } from './theme.ts';
 
 export interface Box {
   title?: string;
@@ -15,6 +15,14 @@ export interface Box {
   right?: string;
   /** This panel has the keys. */
   focus?: boolean;
+}
+
+export interface Cell {
+  text: string;
+  tone: Tone;
+  selected: boolean;
+  /** Colours of its own, in place of those of its tone. */
+  ink?: Ink | undefined;
 }
 
 export class Canvas {
@@ -58,6 +66,12 @@ export class Canvas {
       at += width;
     }
     return at;
+  }
+
+  /** One sign in colours of its own, by their numbers among 256; left out, the terminal's. For pictures, not for texts. */
+  paint(x: number, y: number, sign: string, foreground: number, background?: number): void {
+    if (x < 0 || y < 0 || x >= this.width || y >= this.height) return;
+    this.grid.set(this.left + x, this.top + y, sign, 1, 'plain', false, { foreground, background });
   }
 
   /** One line of several texts. */
@@ -112,7 +126,7 @@ export class Canvas {
   }
 
   /** What stands in a cell; the second half of a wide letter is ''. */
-  cell(x: number, y: number): { text: string; tone: Tone; selected: boolean } {
+  cell(x: number, y: number): Cell {
     return this.grid.get(this.left + x, this.top + y);
   }
 
@@ -170,6 +184,8 @@ class Grid {
   private readonly texts: string[];
   private readonly tones: Tone[];
   private readonly marks: Uint8Array;
+  /** Of the few cells that have colours of their own. */
+  private readonly inks = new Map<number, Ink>();
   private readonly width: number;
 
   constructor(width: number, height: number) {
@@ -179,7 +195,7 @@ class Grid {
     this.marks = new Uint8Array(width * height);
   }
 
-  set(x: number, y: number, text: string, cells: number, tone: Tone, selected: boolean): void {
+  set(x: number, y: number, text: string, cells: number, tone: Tone, selected: boolean, ink?: Ink): void {
     const at = y * this.width + x;
     // Half of a wide letter cannot stay: what is left of it becomes a space.
     if (this.texts[at] === '' && x > 0) this.texts[at - 1] = ' ';
@@ -189,12 +205,15 @@ class Grid {
       this.texts[cell] = cell === at ? text : '';
       this.tones[cell] = tone;
       this.marks[cell] = selected ? 1 : 0;
+      if (ink) this.inks.set(cell, ink);
+      else if (this.inks.size > 0) this.inks.delete(cell);
     }
   }
 
-  get(x: number, y: number): { text: string; tone: Tone; selected: boolean } {
+  get(x: number, y: number): Cell {
     const at = y * this.width + x;
-    return { text: this.texts[at] ?? ' ', tone: this.tones[at] ?? 'plain', selected: this.marks[at] === 1 };
+    const [text, tone, ink] = [this.texts[at] ?? ' ', this.tones[at] ?? 'plain', this.inks.get(at)];
+    return { text, tone, selected: this.marks[at] === 1, ink };
   }
 }
 

@@ -22,6 +22,7 @@ async function main(words: readonly string[]): Promise<void> {
   if (first === '--help' || first === '-h' || (first === 'help' && words[1] === undefined)) return say(overview());
   if (first === 'complete' && words[1] === '--') return answerShell(words.slice(2));
   if (first === 'dashboard-reader' && process.channel) return readForDashboard();
+  if (first === 'dashboard-previews' && process.channel) return decodeForDashboard();
   const { runCommandLine, splitGlobals } = await import('../shared/cli.ts');
   const { globals, rest } = splitGlobals(words);
   const named = rest[0] === 'help' ? rest.slice(1) : rest;
@@ -59,6 +60,16 @@ async function readForDashboard(): Promise<void> {
   });
   await ctx.close();
   process.exit();
+}
+
+/** The process beside the reader that decodes previews; ends when the reader does, with the program it may have started. */
+async function decodeForDashboard(): Promise<void> {
+  process.on('disconnect', () => process.kill(process.platform === 'win32' ? process.pid : -process.pid, 'SIGKILL'));
+  const { runPreviewWorker } = await import('./preview-worker.ts');
+  runPreviewWorker({
+    send: (message) => void process.send?.(message),
+    receive: (listener) => process.on('message', (file) => listener(file as Parameters<typeof listener>[0])),
+  });
 }
 
 async function load(name: string): Promise<Command> {

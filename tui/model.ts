@@ -153,7 +153,8 @@ export function onEnd(
     if (one !== held) return [one];
     return bad ? [held.form.failed?.(reason) ?? held.form] : [];
   });
-  const next = { ...state, overlays, undo: undo && !bad ? [...state.undo, undo].slice(-20) : state.undo };
+  const step = bad ? undefined : typeof undo === 'function' ? undo(outcome) : undo;
+  const next = { ...state, overlays, undo: step ? [...state.undo, step].slice(-20) : state.undo };
   if (ended) return carryOut(next, ended(outcome), world);
   if (bad) return { state: addToast(next, outcome, world.now), deeds: [] };
   if (after) return carryOut(next, after(outcome), world);

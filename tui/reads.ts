@@ -12,6 +12,8 @@ import { setBandwidthLimit, setControl } from '../features/steering.ts';
 import type { Context } from '../shared/context.ts';
 import { type Entry, paletteEntries } from './entries.ts';
 import { type FeedLine, feedOf, type Seen } from './feed.ts';
+import type { PreviewQueue } from './preview-queue.ts';
+import { conflictReads } from './reads/conflicts.ts';
 import { type RunFiles, runFiles } from './reads/files.ts';
 import { type HistoryPage, type HistoryRow, historyPage, historyParts } from './reads/history.ts';
 import { type Following, logReads } from './reads/log.ts';
@@ -29,8 +31,10 @@ export interface Memory {
   readonly rates: Map<string, number[]>;
   /** The log, while it is shown. */
   log?: Following | undefined;
+  /** Files of conflicts that are decoded, once one was looked at. */
+  previews?: PreviewQueue;
   /** A question has another answer now. */
-  news(name: 'log'): void;
+  news(name: 'log' | 'sides'): void;
 }
 
 export interface Read<T> {
@@ -83,6 +87,7 @@ export const READS = {
   parts: define<HistoryRow[]>(2000, 60_000, ([uuid = ''], { ctx }) => historyParts(uuid, ctx)),
   /** Every command of the command line, for the palette. */
   commands: define<Entry[]>(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, () => paletteEntries()),
+  ...conflictReads,
   ...scheduleReads,
   ...logReads,
   ...settingReads,

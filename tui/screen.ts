@@ -100,7 +100,8 @@ export interface Command {
   label: string;
   /** What it printed is shown when it ends soon. */
   show?: boolean;
-  undo?: UndoStep;
+  /** What takes it back; a function where only its end tells. */
+  undo?: UndoStep | ((outcome: Outcome) => UndoStep | undefined);
   /** Secrets: they are no words. What the command prints is then handed to `after` alone. */
   stdin?: string;
   /** The same for commands that take it from their environment; they print no secret. */

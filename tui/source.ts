@@ -27,6 +27,9 @@ export interface Folders {
   dataDir: string;
 }
 
+/** Of tandem, for processes beside the dashboard. */
+export const LAUNCHER = join(fileURLToPath(new URL('.', import.meta.url)), '..', 'tui', 'tandem.mjs');
+
 /** A reader in a process of its own. `onChange`: there is something new to draw. */
 export function startReader(folders: Folders, onChange: () => void): Source {
   return new ReaderProcess(folders, onChange);
@@ -34,7 +37,6 @@ export function startReader(folders: Folders, onChange: () => void): Source {
 
 // --- internal ---
 
-const LAUNCHER = join(fileURLToPath(new URL('.', import.meta.url)), '..', 'tui', 'tandem.mjs');
 const SILENCE = 6000;
 const AGAIN = 1000;
 

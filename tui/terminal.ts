@@ -13,7 +13,7 @@ import type { ReadStream, WriteStream } from 'node:tty';
 import blessed from 'blessed';
 import type { Canvas } from './canvas.ts';
 import { Input, type InputEvent } from './input.ts';
-import { attributeOf, type Theme } from './theme.ts';
+import { attributeOf, attributeOfInk, type Theme } from './theme.ts';
 
 export interface TerminalOptions {
   input: Pick<NodeJS.ReadableStream, 'on' | 'off' | 'resume' | 'pause'> & { setRawMode?(raw: boolean): unknown };
@@ -207,8 +207,8 @@ function fillBuffer(screen: RawScreen, canvas: Canvas): void {
       const cell = line[x];
       const old = shown[x];
       if (!cell || !old) continue;
-      const { text, tone, selected } = canvas.cell(x, y);
-      cell[0] = attributeOf(canvas.theme, tone, selected);
+      const { text, tone, selected, ink } = canvas.cell(x, y);
+      cell[0] = ink ? attributeOfInk(ink) : attributeOf(canvas.theme, tone, selected);
       cell[1] = text;
       if (cell[0] === old[0] && text === old[1]) continue;
       line.dirty = true;

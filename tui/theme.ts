@@ -31,12 +31,23 @@ export interface Theme {
   light?: boolean;
 }
 
+/** Colours by their numbers among 256; left out, the terminal's own. */
+export interface Ink {
+  foreground: number;
+  background?: number | undefined;
+}
+
 /** Attributes of a cell as blessed keeps them: flags, then foreground and background, 9 bits each. */
 export function attributeOf(theme: Theme, tone: Tone, selected: boolean): number {
   const name = `${theme.colours}${theme.light ? ' light' : ''}`;
   const table = CACHE[name] ?? tableOf(theme);
   CACHE[name] = table;
   return (selected ? table.selected : table.plain)[tone];
+}
+
+/** The same of a cell with colours of its own. */
+export function attributeOfInk({ foreground, background }: Ink): number {
+  return code({ fg: foreground, ...(background !== undefined && { bg: background }) });
 }
 
 /** From the settings, and where they say `auto` from NO_COLOR, TERM, COLORTERM, COLORFGBG and the locale. */

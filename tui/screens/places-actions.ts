@@ -1,5 +1,5 @@
 /** What can be done with a group or a project: why not, or the effects. Pure. */
-import { ask, askLive, type Choice, fill } from '../dialogs.ts';
+import { ask, askLive, type Choice } from '../dialogs.ts';
 import type { Command, Effect, Overlay } from '../screen.ts';
 import { want } from '../wants.ts';
 import type { GroupRow } from './home-rows.ts';
@@ -11,6 +11,7 @@ import { optionsForm } from './places-options.ts';
 import { deleteProject, groupForProject, projectForm } from './places-projects.ts';
 import { belowProject, type Drive, type ProjectRow, statedByProject } from './places-rows.ts';
 import { command, look } from './places-words.ts';
+import { passwordForm, sealedOf } from './steering.ts';
 
 /** Key, action, label, help, and the place in the footer. */
 export const ACTIONS: readonly (readonly [key: string, action: string, label: string, help: string, hint?: number])[] =
@@ -170,34 +171,6 @@ function work(action: string, id: string, name: string, sealed: readonly string[
   const label = `${what} of ${name}`;
   const run: Command = action === 'plan' ? look(words, label) : { kind: 'command', words, label };
   return sealed.length === 0 ? { effects: [run] } : opens(passwordForm(run, sealed));
-}
-
-/** Runs have no terminal to ask on: the password of a sealed group is asked for here. */
-function passwordForm(run: Command, sealed: readonly string[]): Overlay {
-  return fill({
-    title: run.label,
-    fields: [
-      {
-        type: 'text',
-        name: 'password',
-        label: 'Password',
-        value: '',
-        secret: true,
-        help: 'Or the recovery key. Empty: the file that the options of the group name, if any',
-      },
-    ],
-    notes: () => [`The Backup of ${sealed.join(', ')} is sealed.`],
-    closes: true,
-    save: ({ password }) => [password === '' ? run : { ...run, password: String(password) }],
-  });
-}
-
-function sealedOf(groups: readonly (GroupRow | undefined)[], view: PlacesView): string[] {
-  return groups.flatMap((group) => {
-    const set = group && view.read('group', group.id).value?.set;
-    const file = set?.['encryption_key_file'] ?? set?.['encryption_password_file'] ?? '';
-    return group?.storage?.form.includes('sealed') && file === '' ? [group.name] : [];
-  });
 }
 
 /** With the Master away the question whether the Backup will do is asked first. */
