@@ -292,7 +292,17 @@ export function daemon(more: Partial<Overview['daemon']> = {}): Overview['daemon
 
 export function overview(more: Partial<Overview> = {}): Overview {
   const now = NOW.toISOString();
-  return { drives: [], groups: [], operations: [], watchers: [], daemon: daemon(), now, advice: [], ...more };
+  return {
+    drives: [],
+    groups: [],
+    operations: [],
+    watchers: [],
+    daemon: daemon(),
+    now,
+    advice: [],
+    sealed: [],
+    ...more,
+  };
 }
 
 // --- internal ---

@@ -149,6 +149,25 @@ for (const [name, options] of [
 ] as const)
   test(`${name} is what it was`, () => withPlans(options, async (board) => matchesGolden(name, await board.lines())));
 
+test('NEXT and LAST are sorted by time: what runs and what is owed first, what is off last', () =>
+  withPlans({}, async (board) => {
+    const day = schedule('daily', { next_run: ago(-9 * 60) });
+    const names = async (): Promise<string> =>
+      (await board.lines())
+        .slice(3, 10)
+        .flatMap((line) => /nightly|on-plug|weekly|hourly|daily/.exec(line) ?? [])
+        .join(' ');
+    board.give('schedules', {
+      ...PLANS,
+      schedules: [...PLANS.schedules.filter(({ schedule_id }) => schedule_id !== 'x'), day],
+    });
+    await board.press('o', 'o', 'o', 'o', 'o', 'o', 'o', 'o', 'o', 'o', 'o');
+    assert.match((await board.lines()).join('\n'), 'NEXT↑');
+    assert.is(await names(), 'hourly on-plug daily nightly weekly');
+    await board.press('o');
+    assert.is(await names(), 'weekly nightly daily on-plug hourly');
+  }));
+
 test('mono says every state without a colour', () =>
   withPlans({ theme: { colours: 'mono', unicode: true } }, async (board) => {
     const text = await shown(board);

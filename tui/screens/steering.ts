@@ -4,7 +4,7 @@ import { plural } from '../../shared/format.ts';
 import { readMegabytes } from '../../shared/throttle.ts';
 import { confirmLoss, fill } from '../dialogs.ts';
 import type { Running } from '../reads.ts';
-import type { Effect, Overlay } from '../screen.ts';
+import type { Command, Overlay } from '../screen.ts';
 
 type Named = Pick<Operation, 'operation_type' | 'target_kind' | 'target_name' | 'group_id' | 'subpath' | 'role'>;
 
@@ -54,7 +54,7 @@ export function targetWords({ target_kind, target_name, group_id, role }: Named)
 }
 
 /** The command that does the same again; undefined for what cannot be said from the history alone. */
-export function againCommand(operation: Named): Extract<Effect, { kind: 'command' }> | undefined {
+export function againCommand(operation: Named): Command | undefined {
   const { operation_type: type, target_kind, target_name, subpath } = operation;
   if (target_kind === 'folder' || (type !== 'sync' && type !== 'verify')) return undefined;
   const path = target_kind === 'group' && subpath !== '' ? ['--path', subpath] : [];
