@@ -22,6 +22,8 @@ async function main(words: readonly string[]): Promise<void> {
   if (first === '--help' || first === '-h' || (first === 'help' && words[1] === undefined)) return say(overview());
   if (first === 'complete' && words[1] === '--') return answerShell(words.slice(2));
   if (first === 'dashboard-reader' && process.channel) return readForDashboard();
+  if (first === 'practice-keeper' && process.channel)
+    return (await import('./practice.ts')).keepPractice(words[1] ?? '');
   const { runCommandLine, splitGlobals } = await import('../shared/cli.ts');
   const { globals, rest } = splitGlobals(words);
   const named = rest[0] === 'help' ? rest.slice(1) : rest;
