@@ -10,8 +10,10 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Canvas } from '../../tui/canvas.ts';
-import { drawApp, onInput, startState, type World } from '../../tui/model.ts';
+import { drawApp } from '../../tui/frame.ts';
+import { onInput } from '../../tui/model.ts';
 import { SCREENS } from '../../tui/screens/index.ts';
+import { startState, type World } from '../../tui/state.ts';
 import { drawTable, emptyTable, tableKey } from '../../tui/table.ts';
 import { drive, group, NOW, overview, running, THEME } from '../helpers/board.ts';
 

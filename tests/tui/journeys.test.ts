@@ -159,7 +159,7 @@ test('encryption is set up and used, and the password is never on the screen', (
       tmux.type('correct horse');
       tmux.keys('C-s');
       await tmux.shows('in step');
-      assert.ok(existsSync(join(backup, 'a.txt.enc')));
+      assert.ok(existsSync(join(backup, 'a.txt.encrypted')));
     });
     const everything = readFileSync(sent, 'utf8');
     assert.match(everything, 'Seal the Backup');
