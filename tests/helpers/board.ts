@@ -9,12 +9,14 @@ import xterm from '@xterm/headless';
 import * as assert from 'uvu/assert';
 import type { Outcome, Secrets } from '../../tui/actions.ts';
 import { type App, type AppOptions, startApp } from '../../tui/app.ts';
+import type { Canvas } from '../../tui/canvas.ts';
 import type { Overview, ReadName, ReadResult, Running } from '../../tui/reads.ts';
 import type { AnyScreen } from '../../tui/screen.ts';
 import { SCREENS } from '../../tui/screens/index.ts';
 import { openTerminal } from '../../tui/terminal.ts';
 import type { Theme } from '../../tui/theme.ts';
 import { keyOf, want } from '../../tui/wants.ts';
+import { pictureOf } from './picture.ts';
 
 /** The moment at which the clock of the dashboard stands. */
 export const NOW = new Date(2026, 10, 20, 14, 32, 7);
@@ -72,6 +74,7 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
   const secrets: Secrets[] = [];
   let ends: ((outcome: Outcome) => void)[] = [];
   let changed = (): void => {};
+  let drawn: Canvas | undefined;
   const app = startApp({
     screens,
     theme,
@@ -80,8 +83,16 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
     now: () => NOW,
     spin: false,
     ...(options.look && { look: options.look }),
-    open: (events) =>
-      openTerminal({ input, output: output as unknown as NodeJS.WriteStream, theme, env: {}, mouse: true, ...events }),
+    open: (events) => {
+      const stream = output as unknown as NodeJS.WriteStream;
+      const real = openTerminal({ input, output: stream, theme, env: {}, mouse: true, ...events });
+      const { draw } = real;
+      real.draw = (canvas) => {
+        drawn = canvas;
+        draw(canvas);
+      };
+      return real;
+    },
     source: (onChange) => {
       changed = onChange;
       return {
@@ -143,7 +154,9 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
     lines: async () => {
       await settle();
       const buffer = terminal.buffer.active;
-      return Array.from({ length: terminal.rows }, (_, y) => buffer.getLine(y)?.translateToString(true) ?? '');
+      const lines = Array.from({ length: terminal.rows }, (_, y) => buffer.getLine(y)?.translateToString(true) ?? '');
+      if (drawn) CANVASES.set(lines, drawn);
+      return lines;
     },
     look: (x, y) => {
       const cell = terminal.buffer.active.getLine(y)?.getCell(x);
@@ -163,13 +176,19 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
   };
 }
 
-/** Compares with `tests/tui/golden/NAME.txt`; `TANDEM_GOLDEN=write` writes what is shown there. */
+/**
+ * Compares with `tests/tui/golden/NAME.txt`; `TANDEM_GOLDEN=write` writes what is shown there. What is shown at 120x35 is
+ * compared with its picture in `docs/pictures` too; `npm run pictures` writes those alone.
+ */
 export function matchesGolden(name: string, lines: readonly string[]): void {
-  const path = fileURLToPath(new URL(`../tui/golden/${name}.txt`, import.meta.url));
-  const text = `${lines.join('\n')}\n`;
-  if (process.env['TANDEM_GOLDEN'] === 'write') writeFileSync(path, text);
-  assert.ok(existsSync(path), `${path} is there; TANDEM_GOLDEN=write makes it`);
-  assert.fixture(text, readFileSync(path, 'utf8'), name);
+  const mode = process.env['TANDEM_GOLDEN'];
+  matchesFile(`tests/tui/golden/${name}.txt`, `${lines.join('\n')}\n`, mode === 'write');
+  const [screen] = name.split('-120x35');
+  const canvas = CANVASES.get(lines);
+  if (screen === name || !canvas) return;
+  const picture = pictureOf(canvas, `The dashboard of tandem: ${screen}`);
+  assert.ok(picture.length < 60_000, `${name} is a small file: ${picture.length} bytes`);
+  matchesFile(`docs/pictures/${screen}.svg`, picture, mode === 'write' || mode === 'pictures');
 }
 
 type Group = Overview['groups'][number];
@@ -306,6 +325,16 @@ export function overview(more: Partial<Overview> = {}): Overview {
 }
 
 // --- internal ---
+
+/** What the lines of a board were drawn from. */
+const CANVASES = new WeakMap<readonly string[], Canvas>();
+
+function matchesFile(file: string, text: string, write: boolean): void {
+  const path = fileURLToPath(new URL(`../../${file}`, import.meta.url));
+  if (write) writeFileSync(path, text);
+  assert.ok(existsSync(path), `${file} is there; TANDEM_GOLDEN=write makes it`);
+  assert.fixture(text, readFileSync(path, 'utf8'), file);
+}
 
 /** A terminal's output side as Node has it. */
 class FakeOutput extends PassThrough {

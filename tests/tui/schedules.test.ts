@@ -20,7 +20,7 @@ import { scheduleWords, whenWords } from '../../tui/screens/schedules-rows.ts';
 import { ago, type Board, type BoardOptions, daemon, matchesGolden, NOW, openBoard } from '../helpers/board.ts';
 import { withPair } from '../helpers/pair.ts';
 import { cron, DAY, every, HOUR, onStage } from '../helpers/stage.ts';
-import { openTmux, TANDEM } from '../helpers/tmux.ts';
+import { nobodyIn, openTmux, TANDEM } from '../helpers/tmux.ts';
 
 const test = suite('schedules');
 
@@ -452,6 +452,7 @@ test('a journey: a schedule is made, the daemon is started, a change arrives by 
     } finally {
       await pair.box.run(['daemon', 'stop']);
       tmux.close();
+      await nobodyIn(pair.box.data);
     }
   }));
 

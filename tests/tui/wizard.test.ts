@@ -26,7 +26,7 @@ import {
   THEME,
 } from '../helpers/board.ts';
 import { sandbox } from '../helpers/cli.ts';
-import { openTmux, TANDEM } from '../helpers/tmux.ts';
+import { nobodyIn, openTmux, TANDEM } from '../helpers/tmux.ts';
 
 const test = suite('wizard');
 
@@ -357,6 +357,7 @@ test('first run on two folders: the wizard makes the group, a form is refused an
     await tmux.shows('code 0');
   } finally {
     tmux.close();
+    await nobodyIn(box.data);
     box.cleanup();
   }
 });
