@@ -10,7 +10,7 @@ import * as assert from 'uvu/assert';
 import type { Outcome, Secrets } from '../../tui/actions.ts';
 import { type App, type AppOptions, startApp } from '../../tui/app.ts';
 import type { Canvas } from '../../tui/canvas.ts';
-import type { Overview, ReadName, ReadResult, Running } from '../../tui/reads.ts';
+import type { Overview, ReadName, ReadResult, Running, Want } from '../../tui/reads.ts';
 import type { AnyScreen } from '../../tui/screen.ts';
 import { SCREENS } from '../../tui/screens/index.ts';
 import { openTerminal } from '../../tui/terminal.ts';
@@ -31,6 +31,10 @@ export interface BoardOptions {
   readOnly?: boolean;
   screens?: readonly AnyScreen[];
   look?: AppOptions['look'];
+  /** Its clock; left out, it stands at `NOW`. */
+  now?: () => Date;
+  /** False: what was sent is counted, and not kept. */
+  keep?: boolean;
 }
 
 export interface Board {
@@ -49,6 +53,10 @@ export interface Board {
   finish(outcome: Outcome): void;
   give<N extends ReadName>(name: N, value: ReadResult<N>, ...args: string[]): void;
   fail(name: ReadName, error: string): void;
+  /** What the dashboard wants to be read now. */
+  wanted(): readonly Want[];
+  /** As if none of these questions had been answered. */
+  forget(name: ReadName): void;
   /** Bytes as a terminal sends them; resolves when all is drawn. */
   press(...bytes: string[]): Promise<void>;
   resize(width: number, height: number): Promise<void>;
@@ -67,20 +75,21 @@ export const THEME: Theme = { colours: 256, unicode: true };
 export async function openBoard(options: BoardOptions = {}): Promise<Board> {
   const { width = 120, height = 35, theme = THEME, readOnly = false, screens = SCREENS } = options;
   const terminal = new xterm.Terminal({ cols: width, rows: height, allowProposedApi: true });
-  const output = new FakeOutput(terminal, width, height);
+  const output = new FakeOutput(terminal, width, height, options.keep ?? true);
   const input = new PassThrough();
   const answers = new Map<string, { value?: unknown; error?: string }>();
   const [started, asked, handed]: [string[], string[], string[]] = [[], [], []];
   const secrets: Secrets[] = [];
   let ends: ((outcome: Outcome) => void)[] = [];
   let changed = (): void => {};
+  let wanted: readonly Want[] = [];
   let drawn: Canvas | undefined;
   const app = startApp({
     screens,
     theme,
     readOnly,
     pace: 5,
-    now: () => NOW,
+    now: options.now ?? (() => NOW),
     spin: false,
     ...(options.look && { look: options.look }),
     open: (events) => {
@@ -96,7 +105,9 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
     source: (onChange) => {
       changed = onChange;
       return {
-        want: () => {},
+        want: (wants) => {
+          wanted = wants;
+        },
         answer: (one) => answers.get(keyOf(one)) ?? {},
         ask: async (name, args) => void asked.push([name, ...args].join(' ')),
         refresh: () => {},
@@ -139,6 +150,10 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
     fail: (name, error) => {
       answers.set(keyOf(want(name)), { ...answers.get(keyOf(want(name))), error });
       changed();
+    },
+    wanted: () => wanted,
+    forget: (name) => {
+      for (const key of answers.keys()) if ((JSON.parse(key) as string[])[0] === name) answers.delete(key);
     },
     press: async (...bytes) => {
       for (const one of bytes) {
@@ -346,7 +361,7 @@ class FakeOutput extends PassThrough {
   private readonly terminal: xterm.Terminal;
   private unread = 0;
 
-  constructor(terminal: xterm.Terminal, columns: number, rows: number) {
+  constructor(terminal: xterm.Terminal, columns: number, rows: number, keep: boolean) {
     super();
     this.terminal = terminal;
     this.columns = columns;
@@ -354,7 +369,7 @@ class FakeOutput extends PassThrough {
     this.on('data', (chunk: Buffer) => {
       this.unread += 1;
       this.bytes += chunk.length;
-      this.text += chunk.toString();
+      if (keep) this.text += chunk.toString();
       this.terminal.write(chunk, () => {
         this.unread -= 1;
       });

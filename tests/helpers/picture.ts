@@ -54,6 +54,8 @@ interface Run {
 }
 
 const SHAPES = /^[─│┌┐└┘█▏▎▍▌▋▊▉▁▂▃▄▅▆▇░]/;
+/** Of these a row is one shape. */
+const WHOLE = /[─█░]/;
 const LEFT = ' ▏▎▍▌▋▊▉█';
 const LOWER = ' ▁▂▃▄▅▆▇';
 
@@ -75,10 +77,9 @@ function runsOf(canvas: Canvas, y: number): Run[] {
 
 function joins(last: Run, next: Run): boolean {
   if (JSON.stringify(last.look) !== JSON.stringify(next.look)) return false;
+  if (SHAPES.test(next.text)) return WHOLE.test(next.text) && last.text.endsWith(next.text);
   const isPlain = ({ text, cells }: Run): boolean => !SHAPES.test(text) && cells === [...text].length;
-  return SHAPES.test(next.text)
-    ? last.text.endsWith(next.text) && SHAPES.test(last.text)
-    : isPlain(last) && isPlain(next);
+  return isPlain(last) && isPlain(next);
 }
 
 function lookOf(theme: Theme, tone: Tone, selected: boolean): Look {
