@@ -81,6 +81,13 @@ export function openTmux(width: number, height: number, env: Readonly<Record<str
   };
 }
 
+/** Leaves the dashboard as soon as it knows of no run any more: before that, `q` asks. */
+export async function quit(tmux: Tmux): Promise<void> {
+  await tmux.shows(/^ tandem .*●/);
+  tmux.keys('q');
+  await tmux.shows('code 0');
+}
+
 /** Resolves when no process works in this data folder any more: a dashboard's reader ends a moment after the dashboard. */
 export async function nobodyIn(data: string): Promise<void> {
   const isIn = (process: string): boolean => {

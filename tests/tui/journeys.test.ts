@@ -10,7 +10,7 @@ import { type Sandbox, sandbox } from '../helpers/cli.ts';
 import { driveTest } from '../helpers/drives.ts';
 import { edit, withPair, withRealPair } from '../helpers/pair.ts';
 import { every } from '../helpers/stage.ts';
-import { nobodyIn, openTmux, TANDEM, type Tmux } from '../helpers/tmux.ts';
+import { nobodyIn, openTmux, quit, TANDEM, type Tmux } from '../helpers/tmux.ts';
 
 const test = suite('journeys');
 
@@ -29,8 +29,7 @@ async function throughout(size: [number, number], box: Sandbox, work: (tmux: Tmu
   try {
     await inTerminal(size, box, async (tmux) => {
       await work(tmux);
-      tmux.keys('q');
-      await tmux.shows('code 0');
+      await quit(tmux);
     });
   } finally {
     await nobodyIn(box.data);
