@@ -83,7 +83,7 @@ export function openTmux(width: number, height: number, env: Readonly<Record<str
 
 /** Leaves the dashboard as soon as it knows of no run any more: before that, `q` asks. */
 export async function quit(tmux: Tmux): Promise<void> {
-  await tmux.shows(/^ tandem .*●/);
+  await tmux.shows(/^ tandem .*[●*]/);
   tmux.keys('q');
   await tmux.shows('code 0');
 }
