@@ -1,5 +1,5 @@
-/** Starts tandem again as a process of its own that outlives this one and its terminal. */
-import { spawn } from 'node:child_process';
+/** Starts tandem again: as a process of its own that outlives this one and its terminal, or as a helper beside it. */
+import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -37,14 +37,13 @@ export function spawnDetached(
   ctx: Pick<Context, 'configDir' | 'dataDir'>,
   { keepOutput = false, startedBy = '', input, password }: SpawnOptions = {},
 ): Detached {
-  const launcher = join(fileURLToPath(new URL('.', import.meta.url)), '..', 'tui', 'tandem.mjs');
   mkdirSync(join(ctx.dataDir, 'log'), { recursive: true });
   const log = join(ctx.dataDir, 'log', `detached-${process.pid}-${randomUUID().slice(0, 8)}.log`);
   const output = `${log}.out`;
   const fd = openSync(log, 'w', 0o600);
   const secret = input !== undefined;
   const out = keepOutput && !secret ? openSync(output, 'w', 0o600) : undefined;
-  const child = spawn(process.execPath, [launcher, ...words, '--progress', 'none'], {
+  const child = spawn(process.execPath, [LAUNCHER, ...words, '--progress', 'none'], {
     detached: true,
     stdio: [secret ? 'pipe' : 'ignore', out ?? (keepOutput ? 'pipe' : 'ignore'), fd],
     env: {
@@ -81,3 +80,22 @@ export function spawnDetached(
     },
   };
 }
+
+/** A helper with a channel to this process: the words name what it does, and it ends some time after the channel does. */
+export function forkBeside(
+  words: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  nodeOptions: readonly string[] = [],
+): ChildProcess {
+  return fork(LAUNCHER, words, {
+    detached: true,
+    serialization: 'advanced',
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    execArgv: [...nodeOptions],
+    env: { ...process.env, ...env },
+  });
+}
+
+// --- internal ---
+
+const LAUNCHER = join(fileURLToPath(new URL('.', import.meta.url)), '..', 'tui', 'tandem.mjs');

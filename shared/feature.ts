@@ -19,6 +19,8 @@ export interface Column<T> {
   value(row: T): string;
   align?: 'right';
   style?(row: T): Style;
+  /** What its rows are sorted by, where that is not the text. */
+  order?(row: T): number;
 }
 
 /** What a dashboard panel is made of; `tui/` draws it, features declare it. */

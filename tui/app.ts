@@ -9,24 +9,13 @@ import { messageOf } from '../shared/errors.ts';
 import { formatCount } from '../shared/format.ts';
 import type { LookSetting } from '../shared/settings.ts';
 import type { Commands, Outcome as Ended } from './actions.ts';
+import { drawApp } from './frame.ts';
 import type { InputEvent } from './input.ts';
-import {
-  type AppState,
-  addToast,
-  carryOut,
-  type Deed,
-  drawApp,
-  dropOldToasts,
-  onEnd,
-  onInput,
-  openFirst,
-  startState,
-  type World,
-  wantsOf,
-} from './model.ts';
+import { addToast, carryOut, type Deed, dropOldToasts, onEnd, onInput, openFirst, wantsOf } from './model.ts';
 import type { Answer, ReadName, ReadResult } from './reads.ts';
 import type { AnyScreen, Effect } from './screen.ts';
 import type { Source } from './source.ts';
+import { type AppState, startState, type World } from './state.ts';
 import type { Terminal, TerminalOptions } from './terminal.ts';
 import type { Theme } from './theme.ts';
 import { want } from './wants.ts';

@@ -23,6 +23,8 @@ async function main(words: readonly string[]): Promise<void> {
   if (first === 'complete' && words[1] === '--') return answerShell(words.slice(2));
   if (first === 'dashboard-reader' && process.channel) return readForDashboard();
   if (first === 'dashboard-previews' && process.channel) return decodeForDashboard();
+  if (first === 'practice-keeper' && process.channel)
+    return (await import('./practice.ts')).keepPractice(words[1] ?? '');
   const { runCommandLine, splitGlobals } = await import('../shared/cli.ts');
   const { globals, rest } = splitGlobals(words);
   const named = rest[0] === 'help' ? rest.slice(1) : rest;

@@ -1,53 +1,18 @@
 /**
- * The dashboard as data: which screen, what lies over it, which toasts. `onInput` turns an event into the next state and
- * into effects for the application (app.ts); `drawApp` turns a state into cells. Both are pure.
- *
- * The frame: tabs in the first line, the screen, toasts over its last line, key hints in the last one.
+ * What events do to the dashboard: `onInput` turns one into the next state (state.ts) and into deeds for the application
+ * (app.ts), `carryOut` does so with what screens and commands ask for. Pure; frame.ts draws the state.
  */
-import { displayWidth } from '../shared/format.ts';
 import type { Outcome as Ended } from './actions.ts';
-import { Canvas } from './canvas.ts';
 import { ask, confirmLoss, tell } from './dialogs.ts';
+import { tabAt } from './frame.ts';
 import { help } from './help.ts';
 import type { InputEvent } from './input.ts';
-import { bindingFor, EVERYWHERE, footerHints, keyName, whyNot } from './keymap.ts';
+import { bindingFor, EVERYWHERE, keyName, whyNot } from './keymap.ts';
 import { palette } from './palette.ts';
 import type { Running, Want } from './reads.ts';
-import { clean, fit } from './sanitize.ts';
-import type { AnyScreen, Binding, Command, Effect, Overlay, Step, UndoStep, View } from './screen.ts';
+import type { AnyScreen, Binding, Command, Effect, Overlay, Step } from './screen.ts';
+import { type AppState, isSmall, screenOf, type Toast, viewOf, type World } from './state.ts';
 import { want } from './wants.ts';
-
-export const SMALLEST = { width: 80, height: 24 };
-
-export interface Toast {
-  style: 'good' | 'warn' | 'bad';
-  text: string;
-  /** Milliseconds since 1970; null: until Esc. */
-  until: number | null;
-}
-
-export interface AppState {
-  screen: string;
-  /** Screens that Esc goes back to, the nearest last. */
-  back: readonly string[];
-  /** Of each screen, by its name. */
-  states: Readonly<Record<string, unknown>>;
-  overlays: readonly Overlay[];
-  toasts: readonly Toast[];
-  /** The newest last. */
-  undo: readonly UndoStep[];
-  /** What the dashboard begins with was opened, or there is nothing. */
-  opened: boolean;
-}
-
-/** Everything outside of the state that a reducer or a drawing looks at. */
-export interface World extends Omit<View, 'state'> {
-  readonly screens: readonly AnyScreen[];
-  readonly width: number;
-  readonly height: number;
-  /** Why what is shown may be old. */
-  readonly trouble: string | undefined;
-}
 
 /** What is left for the application to do. */
 export type Deed =
@@ -63,18 +28,6 @@ export interface Held extends Overlay {
 export interface Outcome {
   state: AppState;
   deeds: readonly Deed[];
-}
-
-export function startState(screens: readonly AnyScreen[]): AppState {
-  return {
-    screen: screens[0]?.name ?? '',
-    back: [],
-    states: Object.fromEntries(screens.map(({ name, start }) => [name, start])),
-    overlays: [],
-    toasts: [],
-    undo: [],
-    opened: false,
-  };
 }
 
 /** What is to be read for what is shown. Running operations are always: the tabs, `q` and the pace depend on them. */
@@ -98,7 +51,10 @@ export function onInput(state: AppState, event: InputEvent, world: World): Outco
     const overlays = [...state.overlays.slice(0, -1), ...(overlay ? [overlay] : [])];
     return carryOut({ ...state, overlays }, effects, world);
   }
-  if (event.kind === 'mouse' && event.y === 0 && event.action === 'click') return onTab(state, event.x, world);
+  if (event.kind === 'mouse' && event.y === 0 && event.action === 'click') {
+    const tab = tabAt(state, event.x, world);
+    return { state: tab === undefined ? state : goTo(state, tab, world.screens), deeds: [] };
+  }
   const dismisses = event.kind === 'key' && event.name === 'esc' && state.toasts.some(({ until }) => until === null);
   if (dismisses) return { state: goBack(state, world.screens), deeds: [] };
   const screen = screenOf(state, world.screens);
@@ -187,37 +143,7 @@ export function dropOldToasts(state: AppState, now: Date): AppState {
   return toasts.length === state.toasts.length ? state : { ...state, toasts };
 }
 
-/** All cells of the terminal. The state comes back as it fits this size. */
-export function drawApp(state: AppState, world: World): { canvas: Canvas; state: AppState } {
-  const canvas = new Canvas(world.width, world.height, world.theme);
-  if (isSmall(world)) {
-    drawSmall(canvas);
-    return { canvas, state };
-  }
-  const screen = screenOf(state, world.screens);
-  drawTabs(canvas, state, world);
-  const body = canvas.area(0, 1, world.width, world.height - 2);
-  const fitted = screen.draw(body, viewOf(state, world));
-  for (const overlay of state.overlays) overlay.draw(body, viewOf(state, world));
-  drawToast(body, state, world);
-  drawFooter(canvas, state, screen, world);
-  return { canvas, state: { ...state, states: { ...state.states, [screen.name]: fitted } } };
-}
-
 // --- internal ---
-
-function screenOf(state: AppState, screens: readonly AnyScreen[]): AnyScreen {
-  return (screens.find(({ name }) => name === state.screen) ?? screens[0]) as AnyScreen;
-}
-
-function viewOf(state: AppState, world: World): View<never> {
-  const { now, theme, frame, readOnly, read } = world;
-  return { state: state.states[state.screen] as never, now, theme, frame, readOnly, read };
-}
-
-function isSmall({ width, height }: Pick<World, 'width' | 'height'>): boolean {
-  return width < SMALLEST.width || height < SMALLEST.height;
-}
 
 function onSmall(state: AppState, event: InputEvent, world: World): Outcome {
   const leave = event.kind === 'key' && (event.name === 'q' || event.name === 'C-c');
@@ -335,100 +261,5 @@ function quitQuestion(running: readonly Running[], unsaved: readonly string[]): 
         effects: [...stop, { kind: 'quit' }],
       },
     ],
-  });
-}
-
-interface Tab {
-  name: string;
-  x: number;
-  text: string;
-  badge: string;
-}
-
-function tabsOf(state: AppState, world: World): Tab[] {
-  const long = world.screens.reduce((sum, { title }) => sum + title.length + 6, 20) < world.width;
-  let x = 8;
-  return world.screens.map((screen) => {
-    const here = screen.name === state.screen;
-    const label = `${screen.hotkey} ${long ? screen.title : screen.short}`;
-    const count = screen.badge?.(world) ?? 0;
-    const tab = {
-      name: screen.name,
-      x,
-      text: here ? `[${label}]` : ` ${label} `,
-      badge: count > 0 ? `•${count > 99 ? '99' : count}` : '',
-    };
-    x += displayWidth(tab.text) + tab.badge.length;
-    return tab;
-  });
-}
-
-function onTab(state: AppState, x: number, world: World): Outcome {
-  const tab = tabsOf(state, world).findLast((one) => x >= one.x && x < one.x + displayWidth(one.text));
-  return { state: tab ? goTo(state, tab.name, world.screens) : state, deeds: [] };
-}
-
-const SPINNER = '◐◓◑◒';
-
-function drawTabs(canvas: Canvas, state: AppState, world: World): void {
-  canvas.put(1, 0, 'tandem', 'bold');
-  for (const tab of tabsOf(state, world)) {
-    const at = canvas.put(tab.x, 0, tab.text, tab.name === state.screen ? 'here' : 'tab');
-    canvas.put(at, 0, tab.badge, 'warn');
-  }
-  const running = world.read('running').value?.length ?? 0;
-  const time = `${String(world.now.getHours()).padStart(2, '0')}:${String(world.now.getMinutes()).padStart(2, '0')}`;
-  const spin = world.theme.unicode ? (SPINNER[world.frame % SPINNER.length] ?? '◐') : '%';
-  const wide = world.width >= 100;
-  const sign = world.trouble ? '!' : running > 0 ? spin : '●';
-  const words = [
-    world.readOnly ? 'read-only' : '',
-    running > 0 && wide ? `${running} running` : '',
-    wide ? time : '',
-  ].filter(Boolean);
-  const text = [sign, ...words].join('  ');
-  canvas.putRight(world.width - 1, 0, text, world.trouble ? 'alarm' : running > 0 ? 'bold' : 'dim');
-}
-
-function drawToast(body: Canvas, { toasts }: AppState, { trouble }: World): void {
-  const stuck = toasts.findLast(({ until }) => until === null);
-  const toast =
-    stuck ?? toasts.at(-1) ?? (trouble === undefined ? undefined : { style: 'warn' as const, text: trouble, until: 0 });
-  if (!toast) return;
-  const sign = { good: '✓', warn: '!', bad: '✗' }[toast.style];
-  const end = toast.until === null ? '  · Esc' : '';
-  const text = ` ${sign} ${fit(toast.text, Math.min(displayWidth(clean(toast.text)), body.width - 8 - end.length))}${end} `;
-  const tone = { good: 'toast', warn: 'warn', bad: 'alarm' } as const;
-  body.put(1, body.height - 1, text, tone[toast.style]);
-}
-
-function drawFooter(canvas: Canvas, state: AppState, screen: AnyScreen, world: World): void {
-  const y = canvas.height - 1;
-  const over = state.overlays.at(-1);
-  if (over) {
-    canvas.put(1, y, over.hints, 'dim');
-    return;
-  }
-  let x = 1;
-  for (const [key, label, possible] of footerHints(screen.keys, viewOf(state, world), canvas.width - 2)) {
-    x = canvas.put(x, y, key, possible ? 'key' : 'dim');
-    x = canvas.put(x + 1, y, label, possible ? 'plain' : 'dim') + 2;
-  }
-}
-
-function drawSmall(canvas: Canvas): void {
-  const lines = [
-    `tandem needs ${SMALLEST.width}x${SMALLEST.height}; this is ${canvas.width}x${canvas.height}.`,
-    'What runs goes on.',
-    'q quits.',
-  ];
-  lines.forEach((line, index) => {
-    const y = Math.max(0, Math.floor((canvas.height - lines.length) / 2)) + index;
-    canvas.put(
-      Math.max(0, Math.floor((canvas.width - displayWidth(line)) / 2)),
-      y,
-      line,
-      index === 0 ? 'bold' : 'plain',
-    );
   });
 }

@@ -20,4 +20,5 @@ export const NO_STATUS: Overview = {
   },
   now: '',
   advice: [],
+  sealed: [],
 };

@@ -1,17 +1,10 @@
 /** The reader's end of the process that decodes previews: starts it with little memory, and ends it with all it started. */
-import { fork } from 'node:child_process';
+import { forkBeside } from '../shared/detach.ts';
 import type { Decoder, DecoderEvents } from './preview-queue.ts';
 import type { FromWorker } from './preview-worker.ts';
-import { LAUNCHER } from './source.ts';
 
 export function startDecoder({ ready, done, ended }: DecoderEvents): Decoder {
-  const child = fork(LAUNCHER, ['dashboard-previews'], {
-    // Its own group, so that what it started goes with it.
-    detached: true,
-    serialization: 'advanced',
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    execArgv: ['--max-old-space-size=192'],
-  });
+  const child = forkBeside(['dashboard-previews'], {}, ['--max-old-space-size=192']);
   let over = false;
   const end = (how: string): void => {
     if (over) return;

@@ -17,7 +17,7 @@ import { conflictReads } from './reads/conflicts.ts';
 import { type RunFiles, runFiles } from './reads/files.ts';
 import { type HistoryPage, type HistoryRow, historyPage, historyParts } from './reads/history.ts';
 import { type Following, logReads } from './reads/log.ts';
-import { PLACE_READS } from './reads/places.ts';
+import { askingGroups, PLACE_READS } from './reads/places.ts';
 import { beginPlan, dropPlan, type PlanFiles, planFiles, planFolder, writeLeft } from './reads/plans.ts';
 import { scheduleReads } from './reads/schedules.ts';
 import { settingReads } from './reads/settings.ts';
@@ -51,6 +51,8 @@ export interface Running extends Operation {
 
 export interface Overview extends Status {
   advice: ReturnType<typeof adviceFor>;
+  /** Ids of groups whose key no file opens: who starts a run of theirs is asked for the password. */
+  sealed: string[];
 }
 
 export const READS = {
@@ -63,7 +65,7 @@ export const READS = {
   /** Drives, groups, watchers, conflicts, and what to do next. */
   status: define<Overview>(10_000, 60_000, async (_args, { ctx }) => {
     const status = await readStatus(ctx);
-    return { ...status, advice: adviceFor(status) };
+    return { ...status, advice: adviceFor(status), sealed: askingGroups(ctx) };
   }),
   /** What happened lately. */
   feed: define<FeedLine[]>(1000, 60_000, async (_args, { ctx, seen }) =>

@@ -2,9 +2,8 @@
  * The dashboard's view of the reader: starts it, tells it what is wanted, keeps the last answers. When the reader dies it is
  * started again; while it is blocked, the last answers stay and `trouble` says so.
  */
-import { type ChildProcess, fork } from 'node:child_process';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import type { ChildProcess } from 'node:child_process';
+import { forkBeside } from '../shared/detach.ts';
 import type { FromReader, ToReader } from './reader.ts';
 import type { Answer, Want } from './reads.ts';
 import { keyOf } from './wants.ts';
@@ -26,9 +25,6 @@ export interface Folders {
   configDir: string;
   dataDir: string;
 }
-
-/** Of tandem, for processes beside the dashboard. */
-export const LAUNCHER = join(fileURLToPath(new URL('.', import.meta.url)), '..', 'tui', 'tandem.mjs');
 
 /** A reader in a process of its own. `onChange`: there is something new to draw. */
 export function startReader(folders: Folders, onChange: () => void): Source {
@@ -107,13 +103,7 @@ class ReaderProcess implements Source {
 
   private start(): void {
     const { configDir, dataDir } = this.folders;
-    const child = fork(LAUNCHER, ['dashboard-reader'], {
-      detached: true,
-      serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-      execArgv: [],
-      env: { ...process.env, TANDEM_CONFIG: configDir, TANDEM_DATA: dataDir },
-    });
+    const child = forkBeside(['dashboard-reader'], { TANDEM_CONFIG: configDir, TANDEM_DATA: dataDir });
     this.child = child;
     this.lastWord = performance.now();
     child.on('message', (message) => this.take(message as FromReader));

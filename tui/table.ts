@@ -251,7 +251,7 @@ function sortKey(text: string): number | string {
 function sorted<T>(rows: readonly T[], columns: readonly Column<T>[], sort: TableState['sort']): readonly T[] {
   const column = sort === null ? undefined : columns[sort.column];
   if (!column) return rows;
-  const keyed = rows.map((row) => ({ row, key: sortKey(column.value(row)) }));
+  const keyed = rows.map((row) => ({ row, key: column.order ? column.order(row) : sortKey(column.value(row)) }));
   const sign = sort?.descending ? -1 : 1;
   keyed.sort((a, b) => {
     if (typeof a.key === typeof b.key) return a.key < b.key ? -sign : a.key > b.key ? sign : 0;

@@ -1,7 +1,7 @@
 /**
  * `npm run bench:tui`: the dashboard in a pseudo terminal of 120 × 35. First paint from the start of the process; from a key
  * to the first byte of its drawing, idle and while a sync of 100,000 files runs (BENCH_FILES); what an idle one costs; and
- * in this process, what one drawing costs. Absolute times belong to the machine.
+ * in this process, what one drawing costs. Absolute times belong to the machine. `npm run bench:tui soak` is soak.ts.
  */
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,10 +10,13 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Canvas } from '../../tui/canvas.ts';
-import { drawApp, onInput, startState, type World } from '../../tui/model.ts';
+import { drawApp } from '../../tui/frame.ts';
+import { onInput } from '../../tui/model.ts';
 import { SCREENS } from '../../tui/screens/index.ts';
+import { startState, type World } from '../../tui/state.ts';
 import { drawTable, emptyTable, tableKey } from '../../tui/table.ts';
 import { drive, group, NOW, overview, running, THEME } from '../helpers/board.ts';
+import { soak } from './soak.ts';
 
 const FILES = Number(process.env['BENCH_FILES'] ?? 100_000);
 const KEYS = Number(process.env['BENCH_KEYS'] ?? 200);
@@ -185,9 +188,7 @@ const DATA: Readonly<Record<string, unknown>> = {
   commands: [],
 };
 
-try {
-  console.log(`${cpus().length} × ${cpus()[0]?.model ?? 'processor'}, Node ${process.version}`);
-  spawnSync(process.execPath, [join(repo, 'tui', 'build.mjs')]);
+async function measure(): Promise<void> {
   drawing();
   makeDrives();
   const paints: number[] = [];
@@ -224,6 +225,13 @@ try {
   await ended;
   console.log(`memory then: dashboard ${memoryOf(own).toFixed(0)} MB, reader ${memoryOf(reader).toFixed(0)} MB`);
   await board.quit();
+}
+
+try {
+  console.log(`${cpus().length} × ${cpus()[0]?.model ?? 'processor'}, Node ${process.version}`);
+  spawnSync(process.execPath, [join(repo, 'tui', 'build.mjs')]);
+  if (process.argv[2] === 'soak') await soak(Number(process.env['BENCH_MINUTES'] ?? 6));
+  else await measure();
 } finally {
   rmSync(home, { recursive: true, force: true });
 }

@@ -9,12 +9,14 @@ import xterm from '@xterm/headless';
 import * as assert from 'uvu/assert';
 import type { Outcome, Secrets } from '../../tui/actions.ts';
 import { type App, type AppOptions, startApp } from '../../tui/app.ts';
-import type { Overview, ReadName, ReadResult, Running } from '../../tui/reads.ts';
+import type { Canvas } from '../../tui/canvas.ts';
+import type { Overview, ReadName, ReadResult, Running, Want } from '../../tui/reads.ts';
 import type { AnyScreen } from '../../tui/screen.ts';
 import { SCREENS } from '../../tui/screens/index.ts';
 import { openTerminal } from '../../tui/terminal.ts';
 import type { Theme } from '../../tui/theme.ts';
 import { keyOf, want } from '../../tui/wants.ts';
+import { pictureOf } from './picture.ts';
 
 /** The moment at which the clock of the dashboard stands. */
 export const NOW = new Date(2026, 10, 20, 14, 32, 7);
@@ -29,6 +31,10 @@ export interface BoardOptions {
   readOnly?: boolean;
   screens?: readonly AnyScreen[];
   look?: AppOptions['look'];
+  /** Its clock; left out, it stands at `NOW`. */
+  now?: () => Date;
+  /** False: what was sent is counted, and not kept. */
+  keep?: boolean;
 }
 
 export interface Board {
@@ -47,6 +53,10 @@ export interface Board {
   finish(outcome: Outcome): void;
   give<N extends ReadName>(name: N, value: ReadResult<N>, ...args: string[]): void;
   fail(name: ReadName, error: string): void;
+  /** What the dashboard wants to be read now. */
+  wanted(): readonly Want[];
+  /** As if none of these questions had been answered. */
+  forget(name: ReadName): void;
   /** Bytes as a terminal sends them; resolves when all is drawn. */
   press(...bytes: string[]): Promise<void>;
   resize(width: number, height: number): Promise<void>;
@@ -65,27 +75,39 @@ export const THEME: Theme = { colours: 256, unicode: true };
 export async function openBoard(options: BoardOptions = {}): Promise<Board> {
   const { width = 120, height = 35, theme = THEME, readOnly = false, screens = SCREENS } = options;
   const terminal = new xterm.Terminal({ cols: width, rows: height, allowProposedApi: true });
-  const output = new FakeOutput(terminal, width, height);
+  const output = new FakeOutput(terminal, width, height, options.keep ?? true);
   const input = new PassThrough();
   const answers = new Map<string, { value?: unknown; error?: string }>();
   const [started, asked, handed]: [string[], string[], string[]] = [[], [], []];
   const secrets: Secrets[] = [];
   let ends: ((outcome: Outcome) => void)[] = [];
   let changed = (): void => {};
+  let wanted: readonly Want[] = [];
+  let drawn: Canvas | undefined;
   const app = startApp({
     screens,
     theme,
     readOnly,
     pace: 5,
-    now: () => NOW,
+    now: options.now ?? (() => NOW),
     spin: false,
     ...(options.look && { look: options.look }),
-    open: (events) =>
-      openTerminal({ input, output: output as unknown as NodeJS.WriteStream, theme, env: {}, mouse: true, ...events }),
+    open: (events) => {
+      const stream = output as unknown as NodeJS.WriteStream;
+      const real = openTerminal({ input, output: stream, theme, env: {}, mouse: true, ...events });
+      const { draw } = real;
+      real.draw = (canvas) => {
+        drawn = canvas;
+        draw(canvas);
+      };
+      return real;
+    },
     source: (onChange) => {
       changed = onChange;
       return {
-        want: () => {},
+        want: (wants) => {
+          wanted = wants;
+        },
         answer: (one) => answers.get(keyOf(one)) ?? {},
         ask: async (name, args) => void asked.push([name, ...args].join(' ')),
         refresh: () => {},
@@ -129,6 +151,10 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
       answers.set(keyOf(want(name)), { ...answers.get(keyOf(want(name))), error });
       changed();
     },
+    wanted: () => wanted,
+    forget: (name) => {
+      for (const key of answers.keys()) if ((JSON.parse(key) as string[])[0] === name) answers.delete(key);
+    },
     press: async (...bytes) => {
       for (const one of bytes) {
         input.write(one);
@@ -143,7 +169,9 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
     lines: async () => {
       await settle();
       const buffer = terminal.buffer.active;
-      return Array.from({ length: terminal.rows }, (_, y) => buffer.getLine(y)?.translateToString(true) ?? '');
+      const lines = Array.from({ length: terminal.rows }, (_, y) => buffer.getLine(y)?.translateToString(true) ?? '');
+      if (drawn) CANVASES.set(lines, drawn);
+      return lines;
     },
     look: (x, y) => {
       const cell = terminal.buffer.active.getLine(y)?.getCell(x);
@@ -163,13 +191,19 @@ export async function openBoard(options: BoardOptions = {}): Promise<Board> {
   };
 }
 
-/** Compares with `tests/tui/golden/NAME.txt`; `TANDEM_GOLDEN=write` writes what is shown there. */
+/**
+ * Compares with `tests/tui/golden/NAME.txt`; `TANDEM_GOLDEN=write` writes what is shown there. What is shown at 120x35 is
+ * compared with its picture in `docs/pictures` too; `npm run pictures` writes those alone.
+ */
 export function matchesGolden(name: string, lines: readonly string[]): void {
-  const path = fileURLToPath(new URL(`../tui/golden/${name}.txt`, import.meta.url));
-  const text = `${lines.join('\n')}\n`;
-  if (process.env['TANDEM_GOLDEN'] === 'write') writeFileSync(path, text);
-  assert.ok(existsSync(path), `${path} is there; TANDEM_GOLDEN=write makes it`);
-  assert.fixture(text, readFileSync(path, 'utf8'), name);
+  const mode = process.env['TANDEM_GOLDEN'];
+  matchesFile(`tests/tui/golden/${name}.txt`, `${lines.join('\n')}\n`, mode === 'write');
+  const [screen] = name.split('-120x35');
+  const canvas = CANVASES.get(lines);
+  if (screen === name || !canvas) return;
+  const picture = pictureOf(canvas, `The dashboard of tandem: ${screen}`);
+  assert.ok(picture.length < 60_000, `${name} is a small file: ${picture.length} bytes`);
+  matchesFile(`docs/pictures/${screen}.svg`, picture, mode === 'write' || mode === 'pictures');
 }
 
 type Group = Overview['groups'][number];
@@ -292,10 +326,30 @@ export function daemon(more: Partial<Overview['daemon']> = {}): Overview['daemon
 
 export function overview(more: Partial<Overview> = {}): Overview {
   const now = NOW.toISOString();
-  return { drives: [], groups: [], operations: [], watchers: [], daemon: daemon(), now, advice: [], ...more };
+  return {
+    drives: [],
+    groups: [],
+    operations: [],
+    watchers: [],
+    daemon: daemon(),
+    now,
+    advice: [],
+    sealed: [],
+    ...more,
+  };
 }
 
 // --- internal ---
+
+/** What the lines of a board were drawn from. */
+const CANVASES = new WeakMap<readonly string[], Canvas>();
+
+function matchesFile(file: string, text: string, write: boolean): void {
+  const path = fileURLToPath(new URL(`../../${file}`, import.meta.url));
+  if (write) writeFileSync(path, text);
+  assert.ok(existsSync(path), `${file} is there; TANDEM_GOLDEN=write makes it`);
+  assert.fixture(text, readFileSync(path, 'utf8'), file);
+}
 
 /** A terminal's output side as Node has it. */
 class FakeOutput extends PassThrough {
@@ -307,7 +361,7 @@ class FakeOutput extends PassThrough {
   private readonly terminal: xterm.Terminal;
   private unread = 0;
 
-  constructor(terminal: xterm.Terminal, columns: number, rows: number) {
+  constructor(terminal: xterm.Terminal, columns: number, rows: number, keep: boolean) {
     super();
     this.terminal = terminal;
     this.columns = columns;
@@ -315,7 +369,7 @@ class FakeOutput extends PassThrough {
     this.on('data', (chunk: Buffer) => {
       this.unread += 1;
       this.bytes += chunk.length;
-      this.text += chunk.toString();
+      if (keep) this.text += chunk.toString();
       this.terminal.write(chunk, () => {
         this.unread -= 1;
       });

@@ -3,15 +3,24 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { displayWidth } from '../../shared/format.ts';
 import { REPOSITORY } from './cli.ts';
 
 export interface Tmux {
   /** Types keys as tmux names them (`Enter`, `C-c`, `q`). */
   keys(...names: string[]): void;
+  /** Letters as they are. */
+  type(text: string): void;
+  /** The button on the first letter of a text that is shown. */
+  click(text: string): void;
   /** The lines that are shown. */
   screen(): string;
   /** Resolves with the screen once it shows the text; rejects with it when it does not in time. */
   shows(text: string | RegExp): Promise<string>;
+  /** Resolves with the screen once it does not show the text any more. */
+  hides(text: string | RegExp): Promise<string>;
+  /** Everything that is sent to the terminal from now on goes to a file as well. */
+  record(file: string): void;
   /** `alternate screen, mouse, cursor` as digits; `001` is a terminal given back. */
   flags(): string;
   resize(width: number, height: number): void;
@@ -36,18 +45,31 @@ export function openTmux(width: number, height: number, env: Readonly<Record<str
   };
   tmux('-u', 'new-session', '-d', '-x', String(width), '-y', String(height), 'bash --norc --noprofile');
   const screen = (): string => tmux('capture-pane', '-p');
+  const becomes = async (text: string | RegExp, wanted: boolean): Promise<string> => {
+    const until = Date.now() + PATIENCE;
+    for (;;) {
+      const shown = screen();
+      if ((typeof text === 'string' ? shown.includes(text) : text.test(shown)) === wanted) return shown;
+      if (Date.now() > until)
+        throw new Error(`The screen ${wanted ? 'does not show' : 'still shows'} ${text}:\n${shown}`);
+      await pause(50);
+    }
+  };
+  const type = (text: string): void => void tmux('send-keys', '-l', text);
   return {
     screen,
     keys: (...names) => void tmux('send-keys', ...names),
-    shows: async (text) => {
-      const until = Date.now() + PATIENCE;
-      for (;;) {
-        const shown = screen();
-        if (typeof text === 'string' ? shown.includes(text) : text.test(shown)) return shown;
-        if (Date.now() > until) throw new Error(`The screen does not show ${text}:\n${shown}`);
-        await pause(50);
-      }
+    type,
+    click: (text) => {
+      const lines = screen().split('\n');
+      const y = lines.findIndex((line) => line.includes(text));
+      if (y < 0) throw new Error(`${text} is not shown:\n${lines.join('\n')}`);
+      const x = displayWidth((lines[y] ?? '').split(text)[0] ?? '');
+      type(`\x1b[<0;${x + 1};${y + 1}M\x1b[<0;${x + 1};${y + 1}m`);
     },
+    shows: (text) => becomes(text, true),
+    hides: (text) => becomes(text, false),
+    record: (file) => void tmux('pipe-pane', `cat >> '${file}'`),
     flags: () => tmux('display-message', '-p', '#{alternate_on}#{mouse_any_flag}#{cursor_flag}').trim(),
     resize: (columns, rows) => void tmux('resize-window', '-x', String(columns), '-y', String(rows)),
     child: () => {
@@ -57,6 +79,13 @@ export function openTmux(width: number, height: number, env: Readonly<Record<str
     },
     close: () => void spawnSync('tmux', ['-L', server, 'kill-server']),
   };
+}
+
+/** Leaves the dashboard as soon as it knows of no run any more: before that, `q` asks. */
+export async function quit(tmux: Tmux): Promise<void> {
+  await tmux.shows(/^ tandem .*[●*]/);
+  tmux.keys('q');
+  await tmux.shows('code 0');
 }
 
 /** Resolves when no process works in this data folder any more: a dashboard's reader ends a moment after the dashboard. */

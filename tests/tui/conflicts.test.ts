@@ -281,7 +281,7 @@ test('d shows what the command prints, Enter all that is known, m asks for a pro
 test('a sealed group is asked for its password, which is no word', () =>
   withConflicts({}, async (board) => {
     const sealed = group('photos', 'ATLAS-A', 'ATLAS-B', { storage: { form: 'sealed' } as never });
-    board.give('status', overview({ groups: [sealed] }));
+    board.give('status', overview({ groups: [sealed], sealed: [sealed.id] }));
     await board.press('=', 's', 'e', 'c', '\x13');
     assert.equal(board.started, ['conflicts resolve id-photos notes/plan.md --keep both --json']);
     assert.is(board.secrets[0]?.password, 'sec');

@@ -8,7 +8,7 @@ import { historyPage } from '../../tui/reads/history.ts';
 import { pageOf } from '../../tui/rows.ts';
 import { ago, type Board, type BoardOptions, matchesGolden, openBoard, overview, running } from '../helpers/board.ts';
 import { edit, withPair } from '../helpers/pair.ts';
-import { nobodyIn, openTmux, TANDEM } from '../helpers/tmux.ts';
+import { nobodyIn, openTmux, quit, TANDEM } from '../helpers/tmux.ts';
 
 const test = suite('history');
 
@@ -270,8 +270,7 @@ test('the whole way in a terminal: a plan is unticked and run, its run looked at
       tmux.keys('y');
       await tmux.shows('undo of sync 2: done');
       assert.not.ok(existsSync(join(backup, 'wanted.txt')));
-      tmux.keys('q');
-      await tmux.shows('code 0');
+      await quit(tmux);
       const file = /history-[\d-]+\.csv/.exec(readdirSync(box.root).join(' '))?.[0] ?? '';
       assert.match(
         readFileSync(join(box.root, file), 'utf8'),

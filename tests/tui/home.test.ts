@@ -6,6 +6,7 @@ import {
   ago,
   type Board,
   type BoardOptions,
+  daemon,
   drive,
   group,
   matchesGolden,
@@ -157,7 +158,7 @@ test('with --read-only no key changes anything', () =>
     assert.match((await board.lines()).join('\n'), 'the dashboard was started with --read-only');
   }));
 
-test('Enter on a drive tells its group, the paired drive and the status', () =>
+test('Enter on a drive tells its group, the paired drive, the status and the free space, and leads to the group', () =>
   withHome({}, async (board) => {
     await board.press('\x1b[Z', '\r');
     const shown = (await board.lines()).join('\n');
@@ -165,6 +166,61 @@ test('Enter on a drive tells its group, the paired drive and the status', () =>
     assert.match(shown, /Paired {6}ATLAS-B \(connected\)/);
     assert.match(shown, 'Both Connected ✓');
     assert.match(shown, 'Real-Time Sync: off');
+    assert.match(shown, 'Free        412 GB of 2.00 TB');
+    await board.press('g');
+    assert.match((await board.lines()).join('\n'), '[6 Groups]');
+  }));
+
+test('a daemon that is missed is told of, also while something runs, and not where nothing waits for it', () =>
+  withHome({}, async (board) => {
+    const told = async (more: Parameters<typeof daemon>[0]): Promise<string> => {
+      board.give('status', { ...STATUS, daemon: daemon(more) });
+      return (await board.lines()).join('\n');
+    };
+    const owed = { schedules: { enabled: 2, running: 0 } };
+    assert.match(await told(owed), '! the daemon is not running: 5, then d');
+    board.give('running', []);
+    const words = 'The daemon is not running: nothing carries out schedules and watchers. 5, then d starts it.';
+    assert.match(await told(owed), words);
+    assert.match(await told({ watchers: { enabled: 1, running: 0 } }), words);
+    for (const fine of [{}, { ...owed, running: true }, { watchers: { enabled: 1, running: 1 } }])
+      assert.not.match(await told(fine), 'The daemon is not running');
+  }));
+
+test('the password of a sealed group is asked for before a sync or a plan, and is no word of it', () =>
+  withHome({}, async (board) => {
+    board.give('running', []);
+    board.give('plans', '/data/plans');
+    board.give('status', { ...STATUS, sealed: ['id-photos', 'id-music'] });
+    await board.lines();
+    for (const key of ['s', 'S', 'P']) {
+      await board.press('1', key);
+      assert.match((await board.lines()).join('\n'), 'The Backup of photos is sealed.', key);
+      await board.press('pw', '\x13');
+      board.finish({ style: 'good', text: 'done', lines: [] });
+      assert.not.match((await board.lines()).join('\n'), 'is sealed');
+    }
+    assert.equal(board.started.slice(0, 2), ['sync run id-photos', 'sync run --all']);
+    assert.match(board.started[2] ?? '', 'sync plan id-photos --out /data/plans/id-photos-');
+    assert.equal(
+      board.secrets.map(({ password }) => password),
+      ['pw', 'pw', 'pw'],
+    );
+    await board.press('1', 'j', 's');
+    assert.is(board.started[3], 'sync run id-work');
+  }));
+
+test('P plans a sync of the selected group, and shows the plan', () =>
+  withHome({}, async (board) => {
+    board.give('plans', '/data/plans');
+    await board.press('j', 'P');
+    assert.equal(board.asked, ['plan-begin']);
+    assert.match(board.started.join('\n'), /^sync plan id-work --out \/data\/plans\/id-work-\d+\.json$/);
+    const shown = (await board.lines()).join('\n');
+    assert.match(shown, '[2 Run]');
+    assert.match(shown, 'Comparing both drives of work …');
+    await board.press('1', 'P');
+    assert.match((await board.lines()).join('\n'), 'The plan of work is still being made.');
   }));
 
 test('a filter is typed, shown, and taken away by Esc; a click selects, the wheel scrolls', () =>
@@ -223,20 +279,23 @@ test('an error of the reader is a line, and what was known stays', () =>
     assert.match((await board.lines()).join('\n'), 'The settings cannot be read.');
   }));
 
-test('without drives and groups it says what to do next', () =>
+test('without drives and groups it says what to plug in and which key comes next', () =>
   withHome({}, async (board) => {
     // From here on the wizard does not open by itself any more.
     await board.lines();
     board.give('status', overview({ advice: [{ style: 'plain', text: 'No group yet: tandem groups create' }] }));
     board.give('running', []);
     board.give('feed', []);
-    const shown = (await board.lines()).join('\n');
-    for (const text of [
-      'No drive is connected. Plug one in',
-      'No group yet. Connect two drives',
-      'Nothing happened yet',
-    ])
-      assert.match(shown, text);
+    const shown = async (): Promise<string> => (await board.lines()).join('\n').replace(/[\s│▸]+/g, ' ');
+    assert.match(await shown(), 'No drive is connected. Plug in');
+    assert.match(await shown(), 'Plug in two drives, then press n');
+    assert.match(await shown(), 'Nothing happened yet');
+    board.give('status', overview({ drives: [drive('A')] }));
+    assert.match(await shown(), 'Plug in a second drive, then press n');
+    board.give('status', overview({ drives: [drive('A'), drive('B')] }));
+    assert.match(await shown(), 'No group yet. Press n');
+    await board.press('a');
+    assert.match(await shown(), 'Use a folder as a drive');
   }));
 
 test('the palette runs a command and shows what it printed; pasted text presses no key', () =>

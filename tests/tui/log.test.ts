@@ -11,7 +11,7 @@ import type { LogLevel } from '../../shared/settings.ts';
 import { KEPT, type LogChunk, logReads } from '../../tui/reads/log.ts';
 import type { Memory } from '../../tui/reads.ts';
 import { brokenParts, emptyLog, lineParts, lineText, nextOf, withChunk } from '../../tui/screens/log-lines.ts';
-import { ago, type Board, type BoardOptions, matchesGolden, NOW, openBoard } from '../helpers/board.ts';
+import { ago, type Board, type BoardOptions, matchesGolden, NOW, openBoard, running } from '../helpers/board.ts';
 import { sandbox } from '../helpers/cli.ts';
 
 const test = suite('log screen');
@@ -134,15 +134,25 @@ test('y hands over the whole line as base64, cleaned; one that is too long is no
     assert.is(copies(board).length, 1);
   }));
 
-test('Enter shows the operation of a line, and else the whole line', () =>
+test('Enter goes to the operation of a line in the history, and else shows the whole line', () =>
   withLog({}, async (board) => {
+    const { rates: _, ...operation } = running('photos');
+    const row = { ...operation, target: 'photos', group_name: 'photos', result: '', problem_count: 0 };
+    const rows = [1, 2, 3].map((id) => ({ ...row, id, uuid: id === 2 ? '0a1b2c3d-62' : `other-${id}` }));
     await board.press('\r');
-    assert.equal(board.started, ['history show 0a1b2c3d-62']);
+    assert.match(await shown(board), 'Reading …');
+    board.give('history', { rows: rows.slice(0, 1), more: true, targets: [] }, '500', '', '');
+    assert.match(await shown(board), 'operation 0a1b2c3d is not among these; + shows more');
+    board.give('history', { rows, more: false, targets: [] }, '500', '', '');
+    assert.match(await shown(board), /▸ +2 /);
+    assert.not.match(await shown(board), 'is not among these');
+    await board.press('\x1b');
+    await pause(80);
     await board.press('k', 'k', '\r');
     const text = await shown(board);
     assert.match(text, /event +watcher\.state/);
     assert.match(text, /state +degraded/);
-    assert.is(board.started.length, 1);
+    assert.equal(board.started, []);
   }));
 
 test('no text of the log sends a sequence, and every border stands', () =>
@@ -164,7 +174,7 @@ test('wrapping shows long lines whole, and the selected one stays in sight', () 
     for (let times = 0; times < 30; times += 1) await board.press('k');
     assert.match(await shown(board), 'number 32');
     await board.press('\x1b[<65;10;10M', '\x1b[<64;10;10M', '\x1b[<0;10;3M', '\r');
-    assert.is(board.started.length, 1);
+    assert.match(await shown(board), '[4 Hist]');
   }));
 
 test('another level begins anew; nothing says what will be here', () =>

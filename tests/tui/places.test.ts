@@ -332,16 +332,7 @@ test('two secrets go through one stdin; a slot is removed only after a question'
 
 test('the password of a sealed group is asked for before a run, and is no word of it', () =>
   withPlaces({}, async (board) => {
-    const storage = {
-      form: 'sealed' as const,
-      files: 1,
-      plain: 0,
-      compressed: 0,
-      sealed: 1,
-      waiting: 0,
-      space_savings: null,
-    };
-    board.give('status', { ...STATUS, groups: [group('photos', 'ATLAS-A', 'ATLAS-B', { storage })] });
+    board.give('status', { ...STATUS, sealed: ['id-photos'] });
     await board.lines();
     await board.press('s');
     assert.match(await screenText(board), 'The Backup of photos is sealed.');
@@ -349,7 +340,7 @@ test('the password of a sealed group is asked for before a run, and is no word o
     assert.equal([board.started, board.secrets[0]?.password], [['sync run id-photos'], 'pw']);
     assert.not.match(await screenText(board), 'is sealed');
     board.finish(done);
-    board.give('group', { set: { encryption_password_file: '~/pw' }, uses: USES }, 'id-photos');
+    board.give('status', STATUS);
     await board.lines();
     await board.press('s');
     assert.equal([board.started.length, board.secrets[1]?.password], [2, undefined]);
@@ -372,7 +363,7 @@ test('a click selects, a second one opens the menu, and a click there chooses', 
     assert.match((await board.lines())[y] ?? '', '▸ music');
     await board.press(`\x1b[<0;10;${y + 1}M`);
     const menu = await board.lines();
-    const row = menu.findIndex((line) => line.includes('d  plan'));
+    const row = menu.findIndex((line) => line.includes('d  dry run'));
     assert.ok(row > 0);
     const edit = menu.findIndex((line) => line.includes('e  edit'));
     await board.press(`\x1b[<0;40;${edit + 1}M`);

@@ -323,6 +323,26 @@ test('a click in the first column ticks; a plan that would be refused is forced 
     assert.match(board.started.at(-1) ?? '', '--force mass-change');
   }));
 
+test('a plan of a sealed group, and the run of it, are told the password that is asked for', () =>
+  withRun({}, async (board) => {
+    board.give('status', overview({ groups: [group('photos', 'ATLAS-A', 'ATLAS-B')], sealed: ['id-photos'] }));
+    await board.press('P');
+    assert.match(await text(board), 'The Backup of photos is sealed.');
+    assert.equal(board.started, []);
+    await board.press('pw', '\x13');
+    board.finish({ style: 'good', text: '', lines: [] });
+    givePlan(board, plan());
+    assert.match(await text(board), '1 to delete');
+    await board.press('s', 'y');
+    assert.match(await text(board), 'The Backup of photos is sealed.');
+    await board.press('pw', '\x13');
+    assert.match(board.started.join('; '), /^sync plan .*; sync apply /);
+    assert.equal(
+      board.secrets.map(({ password }) => password),
+      ['pw', 'pw'],
+    );
+  }));
+
 test('a plan that could not be made says why; D throws one away, and asks when something was unticked', () =>
   withRun({}, async (board) => {
     await board.press('P');

@@ -20,7 +20,7 @@ import { scheduleWords, whenWords } from '../../tui/screens/schedules-rows.ts';
 import { ago, type Board, type BoardOptions, daemon, matchesGolden, NOW, openBoard } from '../helpers/board.ts';
 import { withPair } from '../helpers/pair.ts';
 import { cron, DAY, every, HOUR, onStage } from '../helpers/stage.ts';
-import { openTmux, TANDEM } from '../helpers/tmux.ts';
+import { nobodyIn, openTmux, TANDEM } from '../helpers/tmux.ts';
 
 const test = suite('schedules');
 
@@ -148,6 +148,25 @@ for (const [name, options] of [
   ['schedules-ascii', { width: 80, height: 24, theme: { colours: 16, unicode: false } }],
 ] as const)
   test(`${name} is what it was`, () => withPlans(options, async (board) => matchesGolden(name, await board.lines())));
+
+test('NEXT and LAST are sorted by time: what runs and what is owed first, what is off last', () =>
+  withPlans({}, async (board) => {
+    const day = schedule('daily', { next_run: ago(-9 * 60) });
+    const names = async (): Promise<string> =>
+      (await board.lines())
+        .slice(3, 10)
+        .flatMap((line) => /nightly|on-plug|weekly|hourly|daily/.exec(line) ?? [])
+        .join(' ');
+    board.give('schedules', {
+      ...PLANS,
+      schedules: [...PLANS.schedules.filter(({ schedule_id }) => schedule_id !== 'x'), day],
+    });
+    await board.press('o', 'o', 'o', 'o', 'o', 'o', 'o', 'o', 'o', 'o', 'o');
+    assert.match((await board.lines()).join('\n'), 'NEXT↑');
+    assert.is(await names(), 'hourly on-plug daily nightly weekly');
+    await board.press('o');
+    assert.is(await names(), 'weekly nightly daily on-plug hourly');
+  }));
 
 test('mono says every state without a colour', () =>
   withPlans({ theme: { colours: 'mono', unicode: true } }, async (board) => {
@@ -433,6 +452,7 @@ test('a journey: a schedule is made, the daemon is started, a change arrives by 
     } finally {
       await pair.box.run(['daemon', 'stop']);
       tmux.close();
+      await nobodyIn(pair.box.data);
     }
   }));
 

@@ -12,7 +12,7 @@ import { themeFor } from '../../tui/theme.ts';
 import { type Board, type BoardOptions, matchesGolden, openBoard } from '../helpers/board.ts';
 import { sandbox } from '../helpers/cli.ts';
 import { withPair } from '../helpers/pair.ts';
-import { nobodyIn, openTmux, TANDEM } from '../helpers/tmux.ts';
+import { nobodyIn, openTmux, quit, TANDEM } from '../helpers/tmux.ts';
 
 const test = suite('settings screen');
 
@@ -290,8 +290,7 @@ test('a journey: a setting is changed in a terminal, the file keeps its comments
       await tmux.shows('< ascii >');
       tmux.keys('C-s');
       await tmux.shows('+- Settings');
-      tmux.keys('q');
-      await tmux.shows('code 0');
+      await quit(tmux);
     } finally {
       tmux.close();
       await nobodyIn(box.data);

@@ -26,7 +26,7 @@ import {
   THEME,
 } from '../helpers/board.ts';
 import { sandbox } from '../helpers/cli.ts';
-import { openTmux, TANDEM } from '../helpers/tmux.ts';
+import { nobodyIn, openTmux, quit, TANDEM } from '../helpers/tmux.ts';
 
 const test = suite('wizard');
 
@@ -353,10 +353,10 @@ test('first run on two folders: the wizard makes the group, a form is refused an
     tmux.keys('C-s');
     await tmux.shows(/Wedding +Both Connected/);
     assert.ok(existsSync(join(box.master, 'Wedding')));
-    tmux.keys('q');
-    await tmux.shows('code 0');
+    await quit(tmux);
   } finally {
     tmux.close();
+    await nobodyIn(box.data);
     box.cleanup();
   }
 });

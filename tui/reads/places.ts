@@ -16,6 +16,7 @@ import {
   PRESETS,
   type SparseOptions,
   showValue,
+  withDefaults,
 } from '../../shared/options.ts';
 
 export interface OptionRow {
@@ -51,6 +52,14 @@ export type ProjectFacts = {
 export interface PairingFacts extends NewGroupCheck {
   /** Why a connected drive can be in no new group, by mount path. */
   refused: Record<string, string>;
+}
+
+/** Ids of groups that are to be sealed with a key that no file of theirs opens. */
+export function askingGroups(ctx: Context): string[] {
+  return listGroups(ctx).flatMap(({ id, options }) => {
+    const { enable_encryption, encryption_key_file, encryption_password_file } = withDefaults(options);
+    return enable_encryption && encryption_key_file === null && encryption_password_file === null ? [id] : [];
+  });
 }
 
 export const PLACE_READS = {

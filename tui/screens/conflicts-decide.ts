@@ -8,7 +8,7 @@ import type { ConflictRow } from '../reads/conflicts.ts';
 import type { Command, Effect, Overlay, UndoStep, View } from '../screen.ts';
 import { wrap } from '../table.ts';
 import { describeState, type Keep, SIDE_NAME, type Side, winner } from './conflicts-data.ts';
-import { passwordForm, sealedOf } from './steering.ts';
+import { unlocked } from './unlock.ts';
 
 /** Of one row. What is replaced or removed by it is named first; where nothing is, there is no question. */
 export function decide(row: ConflictRow, keep: Keep, all: readonly ConflictRow[], view: Pick<View, 'read'>): Effect[] {
@@ -97,7 +97,7 @@ export function showDifference(row: ConflictRow, view: Pick<View, 'read'>): Effe
     label: `difference of ${baseName(row.path)}`,
     after: ({ lines }) => [{ kind: 'overlay', overlay: tell(title, lines) }],
   };
-  return withKey(command, row, view);
+  return unlocked(command, [row.group_id], view);
 }
 
 /** What became of a decision: a sentence, and what it could not settle. */
@@ -194,14 +194,7 @@ function carriedOut(words: readonly string[], row: ConflictRow, label: string, v
     undo: (outcome) => undoOfDecision(outcome, label),
     ended: (outcome) => endOfDecision(outcome, label),
   };
-  return withKey(command, row, view);
-}
-
-/** Sealed versions are opened with a password that is asked for here. */
-function withKey(command: Command, { group_id: id }: ConflictRow, view: Pick<View, 'read'>): Effect[] {
-  const group = view.read('status').value?.groups.find((one) => one.id === id);
-  const sealed = sealedOf([group], view);
-  return sealed.length === 0 ? [command] : [{ kind: 'overlay', overlay: passwordForm(command, sealed) }];
+  return unlocked(command, [row.group_id], view);
 }
 
 /** A path that looks like an option is a pattern instead, which means it alone. */

@@ -21,6 +21,8 @@ export interface HistoryState {
   /** Of the operation that was selected when it was drawn last; its parts are read. */
   selected: { uuid: string; parts: number } | null;
   area: { x: number; y: number; width: number; height: number };
+  /** uuid of the operation that another screen wants to be selected, until it is. */
+  wanted: string;
 }
 
 export type HistoryView = View<HistoryState>;
@@ -32,6 +34,7 @@ export const startHistory: HistoryState = {
   status: '',
   selected: null,
   area: { x: 0, y: 0, width: 0, height: 0 },
+  wanted: '',
 };
 
 export function wantsOfHistory({ limit, target, status, selected }: HistoryState) {
@@ -142,6 +145,18 @@ export function detailLines(row: HistoryRow, parts: readonly HistoryRow[]): { te
     ...row.problems.map(({ path, message }) => line(`! ${path}: ${message}`, 'warn')),
     ...(more > 0 ? [line(`… and ${plural(more, 'other problem')}; Enter shows the files`, 'dim')] : []),
   ];
+}
+
+/** The wanted operation selected, if it is among the rows; else a state that still wants it. */
+export function withWanted(view: HistoryView): HistoryState {
+  const { state } = view;
+  const at = state.wanted === '' ? -1 : listed(view).findIndex(({ uuid }) => uuid === state.wanted);
+  return at < 0 ? state : { ...state, wanted: '', table: { ...state.table, at } };
+}
+
+/** All kinds of operations, and enough of them for this one to be there. */
+export function wanting({ area }: HistoryState, uuid: string): HistoryState {
+  return { ...startHistory, area, limit: '500', wanted: uuid };
 }
 
 export function durationOf(row: HistoryRow): string {

@@ -20,11 +20,14 @@ import {
   rowsOf,
   STATUSES,
   startHistory,
+  wanting,
   wantsOfHistory,
+  withWanted,
 } from './history-data.ts';
 import { askUndo, exportForm, restoreForm } from './history-forms.ts';
 import { showRun } from './run.ts';
 import { againCommand } from './steering.ts';
+import { unlocked } from './unlock.ts';
 
 export const history = defineScreen<HistoryState>({
   name: 'history',
@@ -37,6 +40,7 @@ export const history = defineScreen<HistoryState>({
   keys: keys(),
   act,
   input,
+  pick: wanting,
 });
 
 // --- internal: keys ---
@@ -124,7 +128,7 @@ function act(action: string, view: HistoryView): Step<HistoryState> {
       return row ? { effects: askUndo(row) } : {};
     case 'again': {
       const again = row && againCommand(row);
-      return again ? { effects: [again] } : {};
+      return again ? { effects: unlocked(again, [row.group_id], view) } : {};
     }
     case 'restore':
       return row ? { effects: [{ kind: 'overlay', overlay: restoreForm(row) }] } : {};
@@ -210,8 +214,9 @@ function noRestore(view: HistoryView): string | undefined {
 
 // --- internal: drawing ---
 
-function draw(canvas: Canvas, view: HistoryView): HistoryState {
-  const { state } = view;
+function draw(canvas: Canvas, before: HistoryView): HistoryState {
+  const state = withWanted(before);
+  const view = { ...before, state };
   const { limit, target, status, table } = state;
   const answer = view.read('history', limit, target, status);
   const width = canvas.width >= 100 ? canvas.width - 34 : 46;
@@ -220,8 +225,10 @@ function draw(canvas: Canvas, view: HistoryView): HistoryState {
   const rows = listed({ ...view, state: { ...state, area } });
   const filters = [target === '' ? '' : `of ${target}`, status].filter(Boolean).join(', ');
   const more = answer.value?.more ? ` of ${limit}+` : '';
+  const missing =
+    state.wanted !== '' && answer.value ? `operation ${state.wanted.slice(0, 8)} is not among these; + shows more` : '';
   const box = canvas.area(0, 0, width, canvas.height).box({
-    title: filters === '' ? 'History' : `History · ${filters}`,
+    title: missing || (filters === '' ? 'History' : `History · ${filters}`),
     right: `${tableCount(table, rows.length, rowsOf(view).length)}${more}`,
     focus: true,
   });

@@ -3,23 +3,22 @@ import type { Column } from '../../shared/feature.ts';
 import { formatRate, formatTime } from '../../shared/format.ts';
 import type { FeedLine } from '../feed.ts';
 import { NO_STATUS } from '../nothing.ts';
+import type { Panels } from '../panels.ts';
 import type { Running } from '../reads.ts';
 import type { View } from '../screen.ts';
-import { selectedRow, type TableState } from '../table.ts';
-import { type DriveRow, driveRows, type GroupRow, groupColumns, groupRows, percentOf } from './home-rows.ts';
+import { selectedRow } from '../table.ts';
+import {
+  type DriveRow,
+  driveColumns,
+  driveRows,
+  type GroupRow,
+  groupColumns,
+  groupRows,
+  percentOf,
+} from './home-rows.ts';
 
 export type Panel = 'drives' | 'groups' | 'runs' | 'events';
-export type Area = { x: number; y: number; width: number; height: number };
-
-export interface HomeState {
-  panel: Panel;
-  drives: TableState;
-  groups: TableState;
-  runs: TableState;
-  events: TableState;
-  /** Where each panel's rows were drawn last, their head line included; for the mouse. */
-  areas: Partial<Record<Panel, Area | undefined>>;
-}
+export type HomeState = Panels<Panel>;
 
 export type HomeView = View<HomeState>;
 
@@ -33,18 +32,25 @@ export function groupRowsOf(view: HomeView): readonly GroupRow[] {
   return groupRows(view.read('status').value ?? NO_STATUS, view.read('running').value ?? NO_RUNS);
 }
 
+/** Schedules and watchers wait, and nobody is there to carry them out. */
+export function lacksDaemon({ read }: Pick<View, 'read'>): boolean {
+  const { daemon } = read('status').value ?? NO_STATUS;
+  if (daemon.running) return false;
+  return daemon.schedules.enabled > 0 || daemon.watchers.enabled > daemon.watchers.running;
+}
+
 const NO_RUNS: readonly Running[] = [];
 
 export function chosenGroup(view: HomeView): GroupRow | undefined {
   return selectedRow(groupRowsOf(view), groupColumns, view.state.groups);
 }
 
-export function chosenRun(view: HomeView): Running | undefined {
-  return selectedRow(view.read('running').value ?? [], RUN_COLUMNS, view.state.runs);
+export function chosenDrive(view: HomeView): DriveRow | undefined {
+  return selectedRow(driveRowsOf(view), driveColumns, view.state.drives);
 }
 
-export function isHeld(run: Running): boolean {
-  return run.control === 'pause' || run.progress?.paused === true;
+export function chosenRun(view: HomeView): Running | undefined {
+  return selectedRow(view.read('running').value ?? [], RUN_COLUMNS, view.state.runs);
 }
 
 export const RUN_COLUMNS: readonly Column<Running>[] = [
@@ -65,7 +71,12 @@ export function feedColumns(now: Date): readonly Column<FeedLine>[] {
     FEED = {
       today,
       columns: [
-        { title: 'Time', value: (line) => time(line.time), style: () => 'dim' },
+        {
+          title: 'Time',
+          value: (line) => time(line.time),
+          style: () => 'dim',
+          order: (line) => Date.parse(line.time),
+        },
         { title: '', value: ({ sign }) => sign, style: ({ style }) => style },
         { title: 'Of', value: ({ subject }) => subject },
         { title: 'What', value: ({ text }) => text, style: ({ style }) => plain(style) },

@@ -1,10 +1,10 @@
 /** Home as cells: four panels with room for them, at 80x24 drives and groups in one. Pure. */
-import type { Column } from '../../shared/feature.ts';
 import { formatAge, formatBytes, formatCount, formatDuration, formatRate, plural } from '../../shared/format.ts';
 import { type Canvas, drawBar, sparkline } from '../canvas.ts';
+import { drawPanel } from '../panels.ts';
 import type { Running } from '../reads.ts';
 import { fit } from '../sanitize.ts';
-import { drawTable, selectedRow, tableCount, tableRows, wrap } from '../table.ts';
+import { drawTable, selectedRow, wrap } from '../table.ts';
 import {
   chosenRun,
   driveRowsOf,
@@ -12,10 +12,11 @@ import {
   groupRowsOf,
   type HomeState,
   type HomeView,
-  isHeld,
+  lacksDaemon,
   type Panel,
 } from './home-data.ts';
 import { type DriveRow, driveColumns, type GroupRow, groupColumns, percentOf } from './home-rows.ts';
+import { isHeld } from './steering.ts';
 
 export function drawWide(canvas: Canvas, view: HomeView): HomeState {
   const { width, height } = canvas;
@@ -48,51 +49,14 @@ export function drawNarrow(canvas: Canvas, view: HomeView): HomeState {
 
 type Place = { x: number; y: number };
 
-/** Draws a table into a box, and notes where. */
-function drawPanel<T extends object>(
-  canvas: Canvas,
-  at: Place,
-  what: {
-    panel: Panel;
-    title: string;
-    right: string;
-    rows: readonly T[];
-    columns: readonly Column<T>[];
-    empty: string;
-    head?: boolean;
-    below?: number;
-  },
-  state: HomeState,
-): HomeState {
-  const { panel, rows, columns } = what;
-  const focus = state.panel === panel;
-  const table = state[panel];
-  const shown = tableRows(rows, columns, table).length;
-  const count = table.filter !== '' || table.typing ? tableCount(table, shown, rows.length) : what.right;
-  const box = canvas.box({ title: what.title, right: count, focus });
-  const head = what.head ?? true;
-  const list = box.area(0, 0, box.width, box.height - (what.below ?? 0));
-  const fitted = drawTable(list, rows, columns, table, { focus, empty: what.empty, head });
-  const y = at.y + 1 - (head ? 0 : 1);
-  const area = { x: at.x + 2, y, width: list.width, height: list.height + (head ? 0 : 1) };
-  return { ...state, [panel]: fitted, areas: { ...state.areas, [panel]: area } };
-}
-
 function drawDrives(canvas: Canvas, at: Place, rows: readonly DriveRow[], state: HomeState, view: HomeView): HomeState {
-  const empty = waitingOr(
-    view,
-    'No drive is connected. Plug one in, or use a folder: `:` detect add PATH --label LABEL',
+  const empty = waitingOr(view, NO_DRIVES);
+  const next = drawPanel(
+    canvas,
+    at,
+    { panel: 'drives', title: 'Drives', right: 'Enter details', rows, columns: driveColumns, empty, below: 1 },
+    state,
   );
-  const what = {
-    panel: 'drives' as const,
-    title: 'Drives',
-    right: 'Enter details',
-    rows,
-    columns: driveColumns,
-    empty,
-    below: 1,
-  };
-  const next = drawPanel(canvas, at, what, state);
   const drive = selectedRow(rows, driveColumns, next.drives);
   if (drive?.share !== undefined && drive.share !== null) {
     const y = canvas.height - 2;
@@ -106,10 +70,7 @@ function drawDrives(canvas: Canvas, at: Place, rows: readonly DriveRow[], state:
 }
 
 function drawGroups(canvas: Canvas, at: Place, rows: readonly GroupRow[], state: HomeState, view: HomeView): HomeState {
-  const empty = waitingOr(
-    view,
-    'No group yet. Connect two drives, then `:` groups create NAME --master DRIVE --backup DRIVE',
-  );
+  const empty = waitingOr(view, noGroups(view));
   return drawPanel(
     canvas,
     at,
@@ -135,26 +96,24 @@ function drawBoth(canvas: Canvas, view: HomeView): HomeState {
     head: false,
   });
   const narrow = driveColumns.filter(({ title }) => title !== 'Health');
-  const fittedDrives = drawTable(
-    upper,
-    drives,
-    narrow,
-    state.drives,
-    look('drives', 'No drive is connected: plug one in.'),
-  );
-  const fittedGroups = drawTable(
-    lower,
-    groups,
-    groupColumns,
-    state.groups,
-    look('groups', 'No group yet: `:` groups create'),
-  );
+  const fittedDrives = drawTable(upper, drives, narrow, state.drives, look('drives', NO_DRIVES));
+  const fittedGroups = drawTable(lower, groups, groupColumns, state.groups, look('groups', noGroups(view)));
   const areas = {
     ...state.areas,
     drives: { x: 2, y: 0, width: upper.width, height: upper.height + 1 },
     groups: { x: 2, y: upper.height + 1, width: lower.width, height: lower.height + 1 },
   };
   return { ...state, drives: fittedDrives, groups: fittedGroups, areas };
+}
+
+const NO_DRIVES =
+  'No drive is connected. Plug in a USB disk, an SSD or a card; or press a to use a folder (a NAS mount, a disk in a dock) as a drive.';
+
+/** What to do next depends on how many drives there are to pair. */
+function noGroups(view: HomeView): string {
+  const free = driveRowsOf(view).filter(({ drive, role }) => drive && role === null).length;
+  if (free >= 2) return 'No group yet. Press n: the wizard makes two of the drives Master and Backup, step by step.';
+  return `No group yet. Plug in ${free === 1 ? 'a second drive' : 'two drives'}, then press n: the wizard pairs them.`;
 }
 
 function waitingOr(view: HomeView, empty: string): string {
@@ -166,16 +125,19 @@ function adviceHeight(canvas: Canvas, view: HomeView): number {
   return Math.min(8, Math.max(1, adviceLines(view, canvas.width - 4).length)) + 2;
 }
 
+const NO_DAEMON = 'The daemon is not running: nothing carries out schedules and watchers. 5, then d starts it.';
+
 function adviceLines(
   view: HomeView,
   width: number,
 ): { text: string; style: 'bad' | 'warn' | 'plain' | 'good' | 'dim' }[] {
   const { value, error } = view.read('status');
   if (!value) return [{ text: error ?? 'Reading …', style: error ? 'bad' : 'dim' }];
-  if (value.advice.length === 0)
+  const advice = [...(lacksDaemon(view) ? [{ style: 'warn' as const, text: NO_DAEMON }] : []), ...value.advice];
+  if (advice.length === 0)
     return [{ text: '✓ Every group was synced within a day, and nothing waits for a decision.', style: 'good' }];
   const sign = { bad: '✗ ', warn: '! ', plain: '  ' };
-  return value.advice.flatMap(({ style, text }) =>
+  return advice.flatMap(({ style, text }) =>
     wrap(sign[style] + text, width).map((line, index) => ({ text: index === 0 ? line : `  ${line}`, style })),
   );
 }
@@ -250,6 +212,7 @@ function drawRun(box: Canvas, run: Running, { now }: HomeView): void {
 
 function drawEvents(canvas: Canvas, at: Place, state: HomeState, view: HomeView): HomeState {
   const { value = [], error } = view.read('feed');
+  const running = (view.read('running').value?.length ?? 0) > 0;
   const empty = error ?? 'Nothing happened yet. Sync a group, and it appears here.';
   return drawPanel(
     canvas,
@@ -257,7 +220,8 @@ function drawEvents(canvas: Canvas, at: Place, state: HomeState, view: HomeView)
     {
       panel: 'events',
       title: 'Events',
-      right: '/ filter',
+      // While something runs there is no advice to say it in.
+      right: lacksDaemon(view) && running ? '! the daemon is not running: 5, then d' : '/ filter',
       rows: value,
       columns: feedColumns(view.now),
       empty,

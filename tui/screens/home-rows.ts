@@ -79,33 +79,12 @@ export const groupColumns: readonly Column<GroupRow>[] = [
     title: 'Last',
     value: lastOf,
     style: ({ days_since_last_success: days }) => (days === null || days >= 7 ? 'warn' : 'plain'),
+    order: ({ last_success }) => (last_success === null ? Number.POSITIVE_INFINITY : -Date.parse(last_success)),
   },
   { title: 'State', value: groupState, style: groupStyle },
 ];
 
-/** What Enter on a drive tells. */
-export function driveFacts({ label, role, drive, group }: DriveRow, status: Overview): string[] {
-  const other = group && role ? group[role === 'master' ? 'backup_drive' : 'master_drive'] : undefined;
-  const lines = [
-    `Label       ${label}`,
-    `Role        ${role === null ? '— unassigned' : role === 'master' ? 'M  Master' : 'B  Backup'}`,
-    `Group       ${group ? group.name : '—'}`,
-    `Paired      ${other ? `${other.label} (${other.connected ? 'connected' : 'not connected'})` : '—'}`,
-    `Status      ${group ? PAIR_STATE[group.status] : drive ? 'connected' : 'not connected'}`,
-  ];
-  if (!drive) return [...lines, '', 'It is not connected. Plug it in, and it appears within a second.'];
-  const watched = status.watchers.some(({ group_id, process_id }) => group_id === group?.id && process_id !== null);
-  return [
-    ...lines,
-    `Real-Time Sync: ${watched ? 'Active' : 'off'}`,
-    '',
-    `Mounted at  ${drive.mount_path}`,
-    `Device      ${drive.device}  ${drive.filesystem}${drive.read_only ? ', read-only' : ''}`,
-    `Serial      ${drive.serial_number ?? '—'}`,
-    `Free        ${formatBytes(drive.free_size)} of ${formatBytes(drive.total_size)}`,
-  ];
-}
-
+/** What Enter on a group tells. */
 export function groupFacts(group: GroupRow, now: Date): string[] {
   const { master_drive: m, backup_drive: b, last_success, last_run } = group;
   const side = (name: string, drive: typeof m): string =>

@@ -3,14 +3,15 @@
  * that has them.
  */
 import type { Column } from '../../shared/feature.ts';
-import { plural } from '../../shared/format.ts';
-import { confirmLoss, tell } from '../dialogs.ts';
+import { tell } from '../dialogs.ts';
 import type { InputEvent } from '../input.ts';
-import type { Running } from '../reads.ts';
+import { TABLE_KEYS } from '../keymap.ts';
+import { panelInput } from '../panels.ts';
 import { type Binding, defineScreen, type Step } from '../screen.ts';
-import { emptyTable, selectedRow, tableKey, tableMouse, tablePaste, tableRows } from '../table.ts';
+import { emptyTable } from '../table.ts';
 import { want } from '../wants.ts';
 import {
+  chosenDrive,
   chosenGroup,
   chosenRun,
   driveRowsOf,
@@ -18,14 +19,18 @@ import {
   groupRowsOf,
   type HomeState,
   type HomeView,
-  isHeld,
   ORDER,
   type Panel,
   RUN_COLUMNS,
 } from './home-data.ts';
 import { drawNarrow, drawWide } from './home-draw.ts';
-import { driveColumns, driveFacts, groupColumns, groupFacts } from './home-rows.ts';
+import { driveColumns, type GroupRow, groupColumns, groupFacts } from './home-rows.ts';
+import { addDriveForm, driveDialog } from './places-drive.ts';
 import { groupWizard } from './places-wizard.ts';
+import { showPlan } from './run.ts';
+import { targetOf } from './run-data.ts';
+import { isHeld, stopRun } from './steering.ts';
+import { unlocked } from './unlock.ts';
 
 export const home = defineScreen<HomeState>({
   name: 'home',
@@ -33,7 +38,7 @@ export const home = defineScreen<HomeState>({
   short: 'Home',
   hotkey: '1',
   start: { panel: 'groups', drives: emptyTable, groups: emptyTable, runs: emptyTable, events: emptyTable, areas: {} },
-  wants: () => [want('status'), want('running'), want('feed')],
+  wants: () => [want('status'), want('running'), want('feed'), want('plans')],
   draw: (canvas, view) =>
     canvas.height >= 30 && canvas.width >= 100 ? drawWide(canvas, view) : drawNarrow(canvas, view),
   keys: keys(),
@@ -75,10 +80,28 @@ function keys(): Binding<HomeState>[] {
       disabled: noSyncAll,
     },
     {
+      keys: ['P'],
+      action: 'plan',
+      label: 'plan',
+      help: 'what a sync of the selected group would do, to be looked through first',
+      group: 'do',
+      hint: 7,
+      writes: true,
+      disabled: noSync,
+    },
+    {
       keys: ['n'],
       action: 'new-group',
       label: 'new group',
       help: 'pair two drives, step by step',
+      group: 'do',
+      writes: true,
+    },
+    {
+      keys: ['a'],
+      action: 'add-drive',
+      label: 'add drive',
+      help: 'use a folder as a drive: a NAS mount, a disk in a dock',
       group: 'do',
       writes: true,
     },
@@ -102,21 +125,7 @@ function keys(): Binding<HomeState>[] {
       writes: true,
       disabled: noRun,
     },
-    {
-      keys: ['/'],
-      action: 'filter',
-      label: 'filter',
-      help: 'only rows that contain what is typed; Esc shows all',
-      group: 'move',
-      hint: 90,
-    },
-    {
-      keys: ['o'],
-      action: 'sort',
-      label: 'sort',
-      help: 'by the next column; a click on a column title does it too',
-      group: 'move',
-    },
+    ...(TABLE_KEYS as Binding<HomeState>[]),
   ];
 }
 
@@ -129,17 +138,20 @@ function act(action: string, view: HomeView): Step<HomeState> {
     case 'previous':
       return { state: { ...state, panel: nextPanel(view, action === 'next' ? 1 : -1) } };
     case 'sync':
-      if (!group) return {};
-      return { effects: [{ kind: 'command', words: ['sync', 'run', group.id], label: `sync of ${group.name}` }] };
+      return group ? sync(['sync', 'run', group.id], group.name, [group], view) : {};
     case 'sync-all':
-      return { effects: [{ kind: 'command', words: ['sync', 'run', '--all'], label: 'sync of all groups' }] };
+      return sync(['sync', 'run', '--all'], 'all groups', connected(view), view);
+    case 'plan':
+      return group ? { effects: showPlan(targetOf(group)) } : {};
     case 'new-group':
       return { effects: [{ kind: 'overlay', overlay: groupWizard() }] };
+    case 'add-drive':
+      return { effects: [{ kind: 'overlay', overlay: addDriveForm() }] };
     case 'pause':
       if (!run) return {};
       return { effects: [{ kind: 'control', operation: run, control: isHeld(run) ? '' : 'pause' }] };
     case 'stop':
-      return run ? { effects: [{ kind: 'overlay', overlay: stopQuestion(run) }] } : {};
+      return run ? { effects: [{ kind: 'overlay', overlay: stopRun(run) }] } : {};
     case 'open':
       return open(view);
     default:
@@ -147,25 +159,19 @@ function act(action: string, view: HomeView): Step<HomeState> {
   }
 }
 
-function stopQuestion(run: Running) {
-  const left = run.progress ? run.progress.files_total - run.progress.files_done : 0;
-  const text = left > 0 ? `${plural(left, 'file')} will not be copied now.` : 'What is left is not done now.';
-  return confirmLoss(
-    `Stop the ${run.operation_type} of ${run.target_name}?`,
-    [`Files in flight are finished. ${text} Nothing that was copied is lost; the next run goes on from there.`],
-    'Yes, stop it',
-    [{ kind: 'control', operation: run, control: 'cancel' }],
-  );
+function sync(words: string[], name: string, groups: readonly GroupRow[], view: HomeView): Step<HomeState> {
+  const ids = groups.map(({ id }) => id);
+  return { effects: unlocked({ kind: 'command', words, label: `sync of ${name}` }, ids, view) };
+}
+
+function connected(view: HomeView): readonly GroupRow[] {
+  return groupRowsOf(view).filter(({ status }) => status === 'connected');
 }
 
 function open(view: HomeView): Step<HomeState> {
   const { panel } = view.state;
-  const { value } = view.read('status');
-  if (panel === 'drives') {
-    const drive = selectedRow(driveRowsOf(view), driveColumns, view.state.drives);
-    if (!drive || !value) return {};
-    return { effects: [{ kind: 'overlay', overlay: tell(`Drive ${drive.label}`, driveFacts(drive, value)) }] };
-  }
+  const drive = panel === 'drives' ? chosenDrive(view) : undefined;
+  if (drive) return { effects: [{ kind: 'overlay', overlay: driveDialog(drive) }] };
   const group = panel === 'groups' ? chosenGroup(view) : undefined;
   if (group)
     return { effects: [{ kind: 'overlay', overlay: tell(`Group ${group.name}`, groupFacts(group, view.now)) }] };
@@ -192,9 +198,7 @@ function noSync(view: HomeView): string | undefined {
 }
 
 function noSyncAll(view: HomeView): string | undefined {
-  return groupRowsOf(view).some(({ status }) => status === 'connected')
-    ? undefined
-    : 'no group has both drives connected';
+  return connected(view).length > 0 ? undefined : 'no group has both drives connected';
 }
 
 function noRun(view: HomeView): string | undefined {
@@ -208,22 +212,8 @@ function nextPanel(view: HomeView, step: number): Panel {
 }
 
 function input(event: InputEvent, view: HomeView): Step<HomeState> | undefined {
-  const { state } = view;
-  if (event.kind === 'mouse') {
-    for (const panel of ORDER) {
-      const area = state.areas[panel];
-      const table =
-        area && onTable(panel, view, (rows, columns) => tableMouse(state[panel], event, area, rows, columns));
-      if (table) return { state: { ...state, panel, [panel]: table } };
-    }
-    return undefined;
-  }
-  const { panel } = state;
-  const next = onTable(panel, view, (rows, columns) => {
-    if (event.kind === 'paste') return tablePaste(state[panel], event.text);
-    return tableKey(state[panel], event, tableRows(rows, columns, state[panel]).length, columns.length);
-  });
-  return next && { state: { ...state, [panel]: next } };
+  const next = panelInput(event, view.state, ORDER, (panel, work) => onTable(panel, view, work));
+  return next && { state: next };
 }
 
 /** Calls `work` with the rows and columns of a panel. */

@@ -99,7 +99,7 @@ function keys(): Binding<LogState>[] {
       keys: ['enter'],
       action: 'open',
       label: 'operation',
-      help: 'the operation that the line is of, else all of the line',
+      help: 'the operation that the line is of, in the history; else all of the line',
       group: 'do',
       hint: 7,
       disabled: some,
@@ -146,9 +146,8 @@ function open({ state, now }: LogView): Step<LogState> {
   const line = lineAt(state, selectedAt(state));
   if (!line) return {};
   const operation = line['operation_id'];
-  if (typeof operation === 'string' && operation !== '' && !operation.startsWith('-')) {
-    const words = ['history', 'show', operation];
-    return { effects: [{ kind: 'command', words, label: `operation ${operation.slice(0, 8)}`, show: true }] };
+  if (typeof operation === 'string' && operation !== '') {
+    return { effects: [{ kind: 'go', screen: 'history', pick: operation }] };
   }
   const fields = Object.entries(line).flatMap(([name, value]) =>
     (typeof value === 'string' ? value : JSON.stringify(value))

@@ -1,6 +1,6 @@
 /** What can be done with a group or a project: why not, or the effects. Pure. */
 import { ask, askLive, type Choice } from '../dialogs.ts';
-import type { Command, Effect, Overlay } from '../screen.ts';
+import type { Effect, Overlay } from '../screen.ts';
 import { want } from '../wants.ts';
 import type { GroupRow } from './home-rows.ts';
 import { groupsOf, overviewOf, type PlacesView } from './places-draw.ts';
@@ -11,7 +11,9 @@ import { optionsForm } from './places-options.ts';
 import { deleteProject, groupForProject, projectForm } from './places-projects.ts';
 import { belowProject, type Drive, type ProjectRow, statedByProject } from './places-rows.ts';
 import { command, look } from './places-words.ts';
-import { passwordForm, sealedOf } from './steering.ts';
+import { showPlan } from './run.ts';
+import type { PlanTarget } from './run-data.ts';
+import { unlocked } from './unlock.ts';
 
 /** Key, action, label, help, and the place in the footer. */
 export const ACTIONS: readonly (readonly [key: string, action: string, label: string, help: string, hint?: number])[] =
@@ -20,7 +22,8 @@ export const ACTIONS: readonly (readonly [key: string, action: string, label: st
     ['e', 'edit', 'edit', 'name, description, drives or folder', 3],
     ['p', 'options', 'options', 'every option: set, default, presets', 4],
     ['s', 'sync', 'sync', 'sync the group or the project', 5],
-    ['d', 'plan', 'plan', 'what a sync would do; writes nothing', 6],
+    ['P', 'review', 'plan', 'what a sync would do, to be looked through and unticked first', 6],
+    ['d', 'plan', 'dry run', 'what a sync would do, as text; writes nothing'],
     ['v', 'verify', 'verify', 'read files anew, compare with the record', 7],
     ['x', 'eject', 'eject', 'let the drives of the group go', 8],
     ['i', 'drives', 'drives', 'what is known of a drive; use a folder as one'],
@@ -73,9 +76,8 @@ export function groupAction(action: string, group: GroupRow | undefined, view: P
     default:
       return work(
         action,
-        id,
-        name,
-        sealedOf([group], view),
+        { id, name, groups: [id] },
+        view,
         away ?? (group.run && action !== 'plan' ? 'it is running' : undefined),
       );
   }
@@ -113,12 +115,8 @@ export function projectAction(action: string, project: ProjectRow | undefined, v
     default:
       return work(
         action,
-        id,
-        name,
-        sealedOf(
-          parts.map(({ group_id }) => groups.find((group) => group.id === group_id)),
-          view,
-        ),
+        { id, name, groups: parts.map(({ group_id }) => group_id) },
+        view,
         status === 'connected'
           ? undefined
           : parts.length === 0
@@ -160,17 +158,23 @@ function opens(overlay: Overlay): Doing {
   return { effects: [{ kind: 'overlay', overlay }] };
 }
 
-/** @param sealed names of groups whose key the command needs, and that no file of theirs opens */
-function work(action: string, id: string, name: string, sealed: readonly string[], why: string | undefined): Doing {
-  const words = { sync: ['sync', 'run', id], plan: ['sync', 'run', id, '--dry-run'], verify: ['verify', 'run', id] }[
-    action
-  ];
+function work(action: string, target: PlanTarget, view: PlacesView, why: string | undefined): Doing {
+  const { id, name, groups } = target;
+  const words = {
+    sync: ['sync', 'run', id],
+    plan: ['sync', 'run', id, '--dry-run'],
+    review: [],
+    verify: ['verify', 'run', id],
+  }[action];
   if (words === undefined) return {};
   if (why !== undefined) return { why };
+  if (action === 'review')
+    return groups.length > 1 ? { why: 'it lies on several groups: plan each of them' } : { effects: showPlan(target) };
   const what = { sync: 'sync', plan: 'plan', verify: 'verification' }[action] ?? action;
   const label = `${what} of ${name}`;
-  const run: Command = action === 'plan' ? look(words, label) : { kind: 'command', words, label };
-  return sealed.length === 0 ? { effects: [run] } : opens(passwordForm(run, sealed));
+  return {
+    effects: unlocked(action === 'plan' ? look(words, label) : { kind: 'command', words, label }, groups, view),
+  };
 }
 
 /** With the Master away the question whether the Backup will do is asked first. */

@@ -2,9 +2,10 @@
 import type { Column } from '../../shared/feature.ts';
 import type { Canvas } from '../canvas.ts';
 import { NO_STATUS } from '../nothing.ts';
+import { drawPanel, type Panels } from '../panels.ts';
 import type { Overview, Running } from '../reads.ts';
 import type { View } from '../screen.ts';
-import { drawTable, selectedRow, type TableState, tableCount, tableRows, wrap } from '../table.ts';
+import { selectedRow, tableRows, wrap } from '../table.ts';
 import { type GroupRow, groupRows } from './home-rows.ts';
 import {
   type Fact,
@@ -17,12 +18,7 @@ import {
 
 export type Panel = 'groups' | 'projects';
 
-export interface PlacesState {
-  panel: Panel;
-  groups: TableState;
-  projects: TableState;
-  /** Where each list was drawn last, its head line included; for the mouse. */
-  areas: Partial<Record<Panel, { x: number; y: number; width: number; height: number }>>;
+export interface PlacesState extends Panels<Panel> {
   /** Ids of the selected rows as of the last drawing; '' without one. */
   group: string;
   project: string;
@@ -100,15 +96,10 @@ function drawList(
   state: PlacesState,
 ): PlacesState {
   return onTable(panel, view, (rows, columns) => {
-    const focus = state.panel === panel;
-    const shown = tableRows(rows, columns, state[panel]).length;
-    const title = panel === 'groups' ? 'Groups' : 'Projects';
-    const box = canvas.box({ title, right: tableCount(state[panel], shown, rows.length), focus });
     const answer = view.read(panel === 'groups' ? 'status' : 'projects');
     const empty = answer.error ?? (answer.value ? EMPTY[panel] : 'Reading …');
-    const fitted = drawTable(box, rows, columns, state[panel], { focus, empty });
-    const area = { x: at.x + 2, y: at.y + 1, width: box.width, height: box.height };
-    return { ...state, [panel]: fitted, areas: { ...state.areas, [panel]: area } };
+    const title = panel === 'groups' ? 'Groups' : 'Projects';
+    return drawPanel(canvas, at, { panel, title, rows, columns, empty }, state);
   });
 }
 

@@ -54,7 +54,7 @@ export function projectForm(
       label: 'Folder',
       value: before.path,
       blank: 'the whole drive',
-      help: "From the drive's root, for example Projects/Wedding. Ctrl-O chooses on the drive; a missing one is made on the Master",
+      help: `From the drive's root, for example Projects/Wedding. Ctrl-O chooses on the drive${project ? '' : '; a missing one is made on the Master'}`,
       pick: (value, back) => pickFolder(mastersOf(groups, drives), value, back),
     },
     {

@@ -29,7 +29,12 @@ export const groupColumns: readonly Column<GroupRow>[] = [
   { title: 'Group', value: ({ name }) => name },
   { title: 'Pair', value: ({ master_drive: m, backup_drive: b }) => `${m.label} → ${b.label}`, style: () => 'dim' },
   { title: 'Status', value: ({ status }) => PAIR_STATE[status].text, style: ({ status }) => PAIR_STATE[status].style },
-  { title: 'Last sync', value: lastSync, style: lastStyle },
+  {
+    title: 'Last sync',
+    value: lastSync,
+    style: lastStyle,
+    order: ({ last_success }) => (last_success === null ? Number.POSITIVE_INFINITY : -Date.parse(last_success)),
+  },
   { title: 'Stored', value: ({ storage }) => storedText(storage) },
 ];
 

@@ -3,11 +3,13 @@
  * them; Enter opens everything that can be done with it.
  */
 import type { InputEvent } from '../input.ts';
+import { TABLE_KEYS } from '../keymap.ts';
+import { panelInput } from '../panels.ts';
 import { type Binding, defineScreen, type Effect, type Step, type View } from '../screen.ts';
-import { emptyTable, tableKey, tableMouse, tablePaste, tableRows } from '../table.ts';
+import { emptyTable } from '../table.ts';
 import { want } from '../wants.ts';
 import { ACTIONS, groupAction, LOOKS, menu, projectAction } from './places-actions.ts';
-import { chosen, drawPlaces, groupsOf, onTable, type Panel, type PlacesState, type PlacesView } from './places-draw.ts';
+import { chosen, drawPlaces, groupsOf, onTable, type PlacesState, type PlacesView } from './places-draw.ts';
 import { groupWizard } from './places-wizard.ts';
 
 export const places = defineScreen<PlacesState>({
@@ -20,6 +22,7 @@ export const places = defineScreen<PlacesState>({
     want('status'),
     want('running'),
     want('projects'),
+    want('plans'),
     want('options'),
     ...(group === '' ? [] : [want('group', group)]),
     ...(project === '' ? [] : [want('project', project)]),
@@ -69,21 +72,7 @@ function keys(): Binding<PlacesState>[] {
         disabled: (view) => step(action, view).why,
       }),
     ),
-    {
-      keys: ['/'],
-      action: 'filter',
-      label: 'filter',
-      help: 'only rows that contain what is typed; Esc shows all',
-      group: 'move',
-      hint: 90,
-    },
-    {
-      keys: ['o'],
-      action: 'sort',
-      label: 'sort',
-      help: 'by the next column; a click on a column title does it too',
-      group: 'move',
-    },
+    ...(TABLE_KEYS as Binding<PlacesState>[]),
   ];
 }
 
@@ -112,30 +101,13 @@ function act(action: string, view: PlacesView): Step<PlacesState> {
   return { effects: [{ kind: 'overlay', overlay: menu(name, actions, view.readOnly) }] };
 }
 
-const PANELS: readonly Panel[] = ['groups', 'projects'];
-
+/** A click on the row that is selected already opens the menu. */
 function input(event: InputEvent, view: View<PlacesState>): Step<PlacesState> | undefined {
   const { state } = view;
-  if (event.kind === 'mouse') {
-    for (const panel of PANELS) {
-      const area = state.areas[panel];
-      const table =
-        area && onTable(panel, view, (rows, columns) => tableMouse(state[panel], event, area, rows, columns));
-      if (!table) continue;
-      const again =
-        event.action === 'click' &&
-        panel === state.panel &&
-        table.at === state[panel].at &&
-        table.sort === state[panel].sort;
-      const next = { ...state, panel, [panel]: table };
-      return again && groupsOf(view).length > 0 ? { state: next, ...act('menu', view) } : { state: next };
-    }
-    return undefined;
-  }
-  const { panel } = state;
-  const next = onTable(panel, view, (rows, columns) => {
-    if (event.kind === 'paste') return tablePaste(state[panel], event.text);
-    return tableKey(state[panel], event, tableRows(rows, columns, state[panel]).length, columns.length);
-  });
-  return next && { state: { ...state, [panel]: next } };
+  const next = panelInput(event, state, ['groups', 'projects'], (panel, work) => onTable(panel, view, work));
+  if (!next || event.kind !== 'mouse' || event.action !== 'click' || groupsOf(view).length === 0)
+    return next && { state: next };
+  const [table, before] = [next[next.panel], state[next.panel]];
+  const again = next.panel === state.panel && table.at === before.at && table.sort === before.sort;
+  return again ? { state: next, ...act('menu', view) } : { state: next };
 }

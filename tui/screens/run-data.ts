@@ -12,12 +12,24 @@ import { want } from '../wants.ts';
 
 export type Group = Overview['groups'][number];
 
+/** A group or a project to be planned. */
+export interface PlanTarget {
+  id: string;
+  name: string;
+  /** Ids of the groups that it lies on. */
+  groups: readonly string[];
+}
+
+export function targetOf({ id, name }: Pick<Group, 'id' | 'name'>): PlanTarget {
+  return { id, name, groups: [id] };
+}
+
 /** A plan that is being made or looked through. */
 export interface Review {
   /** Of its file. */
   name: string;
   folder: string;
-  group: Pick<Group, 'id' | 'name'>;
+  target: PlanTarget;
   making: boolean;
   /** Why there is none. */
   trouble: string;
@@ -28,6 +40,8 @@ export interface RunState {
   /** uuid of an operation, `auto` for the newest, or `plan`. */
   subject: string;
   review: Review | null;
+  /** What another screen wants to be planned. */
+  planned: PlanTarget | null;
   table: TableState;
   /** Empty: all. */
   action: string;
@@ -55,6 +69,7 @@ export interface Shown {
 export const startRun: RunState = {
   subject: 'auto',
   review: null,
+  planned: null,
   table: emptyTable,
   action: '',
   errors: false,

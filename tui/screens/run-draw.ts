@@ -65,12 +65,13 @@ function drawHead(canvas: Canvas, view: RunView): void {
   if (review) {
     const plan = state.shown?.plan ?? null;
     const box = canvas.box({
-      title: `Plan: ${plan?.target ?? review.group.name}`,
+      title: `Plan: ${plan?.target ?? review.target.name}`,
       right: plan ? 's run it  D throw away' : '',
     });
     if (plan) drawPlan(box, plan, state.shown?.total ?? 0, view);
     else {
-      const waiting = review.trouble === '' ? `Comparing both drives of ${review.group.name} …` : `✗ ${review.trouble}`;
+      const waiting =
+        review.trouble === '' ? `Comparing both drives of ${review.target.name} …` : `✗ ${review.trouble}`;
       wrap(waiting, box.width).forEach((line, y) => {
         box.put(0, y, line, review.trouble === '' ? 'dim' : 'bad');
       });

@@ -3,41 +3,24 @@ import { formatBytes, formatCount, plural } from '../../shared/format.ts';
 import { ask, confirmLoss } from '../dialogs.ts';
 import type { PlanHead } from '../reads/plans.ts';
 import type { Effect, Step } from '../screen.ts';
-import { type Group, type Review, type RunState, type RunView, reviewOf, selectedFile, turnTo } from './run-data.ts';
+import {
+  type PlanTarget,
+  type Review,
+  type RunState,
+  type RunView,
+  reviewOf,
+  selectedFile,
+  turnTo,
+} from './run-data.ts';
+import { withPassword } from './unlock.ts';
 
 /** A process compares both drives and saves what it would do; the plan then appears on the screen of runs. */
-export function makePlan({ id, name: group }: Group, view: RunView): Effect[] {
-  const folder = view.read('plans').value;
-  if (folder === undefined) return [{ kind: 'toast', style: 'warn', text: 'Not read yet; try again in a moment.' }];
-  const name = `${id}-${view.now.getTime()}.json`;
-  const review: Review = { name, folder, group: { id, name: group }, making: true, trouble: '', ticks: [] };
-  const old = view.state.review;
-  return [
-    ...(old ? [drop(old)] : []),
-    set((state) => ({ ...turnTo(state, 'plan'), review })),
-    { kind: 'go', screen: 'run' },
-    {
-      kind: 'ask',
-      name: 'plan-begin',
-      args: [],
-      after: [
-        {
-          kind: 'command',
-          words: ['sync', 'plan', id, '--out', `${folder}/${name}`],
-          label: `plan of ${group}`,
-          ended: ({ style, text, lines }) => [
-            set((state) => {
-              if (state.review?.name !== name) return state;
-              // A plan that would be refused, or that has conflicts, is there all the same; then nobody reads this.
-              const trouble =
-                style === 'good' ? '' : (lines.find((line) => line.startsWith('error: '))?.slice(7) ?? text);
-              return { ...state, review: { ...state.review, making: false, trouble } };
-            }),
-          ],
-        },
-      ],
-    },
-  ];
+export function makePlan(target: PlanTarget, view: RunView): Effect[] {
+  if (view.state.review?.making)
+    return [
+      { kind: 'toast', style: 'warn', text: `The plan of ${view.state.review.target.name} is still being made.` },
+    ];
+  return withPassword(`plan of ${target.name}`, target.groups, view, (password) => beginPlan(target, password, view));
 }
 
 /** The selected file, with what is below it. */
@@ -50,19 +33,20 @@ export function tick(state: RunState): RunState {
 }
 
 /** After a question that says what will be done, and why it would be refused. */
-export function applyPlan(state: RunState): Effect[] {
+export function applyPlan(view: RunView): Effect[] {
+  const { state } = view;
   const review = reviewOf(state);
   const plan = state.shown?.plan;
   if (!review || !plan) return [];
   const { guards, left } = plan;
   const lines = [totalsOf(plan), ...(left > 0 ? [`${plural(left, 'row')} of the plan left out.`] : [])];
-  const effects = runIt(review, plan);
+  const title = `plan of ${review.target.name}`;
+  const effects = withPassword(title, review.target.groups, view, (password) => runIt(review, plan, password));
   if (guards.length > 0) {
     const why = guards.map(({ name, message }) => `${name}: ${message}`);
-    const title = `Run the plan of ${plan.target} in spite of this?`;
-    return [
-      { kind: 'overlay', overlay: confirmLoss(title, [...why, ...lines], 'Yes, run it in spite of that', effects) },
-    ];
+    const question = `Run the plan of ${plan.target} in spite of this?`;
+    const overlay = confirmLoss(question, [...why, ...lines], 'Yes, run it in spite of that', effects);
+    return [{ kind: 'overlay', overlay }];
   }
   const choices = [
     { key: 'n', label: 'No, look at it again', effects: [] },
@@ -79,11 +63,48 @@ export function dropReview(state: RunState): Step<RunState> {
   if (review.ticks.length === 0) return { state: gone, effects: [drop(review)] };
   const effects = [set((now) => ({ ...turnTo(now, 'auto'), review: null })), drop(review)];
   const loses = ['What you unticked is forgotten. Nothing was written to the drives.'];
-  const overlay = confirmLoss(`Throw the plan of ${review.group.name} away?`, loses, 'Yes, throw it away', effects);
+  const overlay = confirmLoss(`Throw the plan of ${review.target.name} away?`, loses, 'Yes, throw it away', effects);
   return { effects: [{ kind: 'overlay', overlay }] };
 }
 
 // --- internal ---
+
+function beginPlan(target: PlanTarget, password: string | undefined, view: RunView): Effect[] {
+  const { id } = target;
+  const label = `plan of ${target.name}`;
+  const folder = view.read('plans').value;
+  if (folder === undefined) return [{ kind: 'toast', style: 'warn', text: 'Not read yet; try again in a moment.' }];
+  const name = `${id}-${view.now.getTime()}.json`;
+  const review: Review = { name, folder, target, making: true, trouble: '', ticks: [] };
+  const old = view.state.review;
+  return [
+    ...(old ? [drop(old)] : []),
+    set((state) => ({ ...turnTo(state, 'plan'), review })),
+    { kind: 'go', screen: 'run' },
+    {
+      kind: 'ask',
+      name: 'plan-begin',
+      args: [],
+      after: [
+        {
+          kind: 'command',
+          words: ['sync', 'plan', id, '--out', `${folder}/${name}`],
+          label,
+          ...(password !== undefined && { password }),
+          ended: ({ style, text, lines }) => [
+            set((state) => {
+              if (state.review?.name !== name) return state;
+              // A plan that would be refused, or that has conflicts, is there all the same; then nobody reads this.
+              const trouble =
+                style === 'good' ? '' : (lines.find((line) => line.startsWith('error: '))?.slice(7) ?? text);
+              return { ...state, review: { ...state.review, making: false, trouble } };
+            }),
+          ],
+        },
+      ],
+    },
+  ];
+}
 
 function set(change: (state: RunState) => RunState): Effect {
   return { kind: 'set', screen: 'run', change };
@@ -108,8 +129,8 @@ function totalsOf({ totals, target }: PlanHead): string {
 }
 
 /** The plan's file goes when the run has ended. */
-function runIt(review: Review, { guards }: PlanHead): Effect[] {
-  const { group, name, folder, ticks } = review;
+function runIt(review: Review, { guards }: PlanHead, password: string | undefined): Effect[] {
+  const { target, name, folder, ticks } = review;
   const left = ticks.length > 0;
   const command: Effect = {
     kind: 'command',
@@ -120,7 +141,8 @@ function runIt(review: Review, { guards }: PlanHead): Effect[] {
       ...(left ? ['--skip-from', `${folder}/${name}.left`] : []),
       ...guards.flatMap((guard) => ['--force', guard.name]),
     ],
-    label: `plan of ${group.name}`,
+    label: `plan of ${target.name}`,
+    ...(password !== undefined && { password }),
     ended: ({ style, text }) => [drop(review), { kind: 'toast', style, text }],
   };
   const started = set((state) => ({ ...turnTo(state, 'auto'), review: null }));

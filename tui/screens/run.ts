@@ -15,18 +15,21 @@ import {
   fileFacts,
   type Group,
   goingRun,
+  type PlanTarget,
   pagesWanted,
   type RunState,
   type RunView,
   reviewOf,
   selectedFile,
   startRun,
+  targetOf,
   turnTo,
 } from './run-data.ts';
 import { drawRunScreen } from './run-draw.ts';
 import { connected, runKeys } from './run-keys.ts';
 import { applyPlan, dropReview, makePlan, tick } from './run-plan.ts';
 import { againCommand, isHeld, limitForm, stopRun } from './steering.ts';
+import { unlocked } from './unlock.ts';
 
 /** Of the history, to choose from. */
 const LATEST = ['20', '', ''];
@@ -52,6 +55,15 @@ export function showRun(uuid: string): Effect[] {
   ];
 }
 
+/** Goes to this screen and makes a plan there. The screen that calls it has `plans` among its wants. */
+export function showPlan(target: PlanTarget): Effect[] {
+  return [
+    { kind: 'set', screen: 'run', change: (state: RunState) => ({ ...state, planned: target }) },
+    { kind: 'go', screen: 'run' },
+    { kind: 'action', action: 'planned' },
+  ];
+}
+
 // --- internal: input ---
 
 function act(action: string, view: RunView): Step<RunState> {
@@ -67,7 +79,9 @@ function act(action: string, view: RunView): Step<RunState> {
     case 'start':
       return start(view);
     case 'plan':
-      return pickGroup('Plan a sync of', view, (group) => makePlan(group, view));
+      return pickGroup('Plan a sync of', view, (group) => makePlan(targetOf(group), view));
+    case 'planned':
+      return state.planned ? { effects: makePlan(state.planned, view) } : {};
     case 'space':
       return reviewOf(state) ? { state: tick(state) } : pause(going);
     case 'pause':
@@ -131,7 +145,7 @@ function choose(view: RunView): Step<RunState> {
   const { review } = view.state;
   const options = [
     { text: 'The newest', help: 'whatever runs', effects: of('auto') },
-    ...(review ? [{ text: `Plan of ${review.group.name}`, help: 'not run yet', effects: of('plan') }] : []),
+    ...(review ? [{ text: `Plan of ${review.target.name}`, help: 'not run yet', effects: of('plan') }] : []),
     ...[...running, ...ended].map(({ uuid, operation_type: type, target_name: name, status, start_time }) => {
       return { text: `${type} ${name}`, help: `${status}  ${formatTime(new Date(start_time))}`, effects: of(uuid) };
     }),
@@ -153,14 +167,15 @@ function pause(going: ReturnType<typeof goingRun>): Step<RunState> {
 
 function start(view: RunView): Step<RunState> {
   const { state } = view;
-  if (reviewOf(state)) return { effects: applyPlan(state) };
-  const again = state.shown?.run ? againCommand(state.shown.run) : undefined;
-  if (!again) {
-    return pickGroup('Sync', view, ({ id, name }) => [
-      { kind: 'command', words: ['sync', 'run', id], label: `sync of ${name}` },
-    ]);
+  if (reviewOf(state)) return { effects: applyPlan(view) };
+  const shown = state.shown?.run;
+  const again = shown && againCommand(shown);
+  if (!shown || !again) {
+    return pickGroup('Sync', view, ({ id, name }) =>
+      unlocked({ kind: 'command', words: ['sync', 'run', id], label: `sync of ${name}` }, [id], view),
+    );
   }
-  return { state: turnTo(state, 'auto'), effects: [again] };
+  return { state: turnTo(state, 'auto'), effects: unlocked(again, [shown.group_id], view) };
 }
 
 /** Of one group at once, of several after a choice; that of the run that is shown is chosen first. */

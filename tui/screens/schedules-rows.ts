@@ -15,8 +15,13 @@ export function scheduleColumns(now: Date, wide: boolean): readonly Column<Sched
     { title: 'Target', value: targetText },
     { title: 'When', value: (one) => (wide ? whenWords(one) : shortWhen(one)) },
     { title: 'Job', value: jobWords },
-    { title: 'Next', value: (one) => nextWords(one, now), style: nextStyle },
-    { title: 'Last', value: (one) => lastWords(one, now, wide), style: lastStyle },
+    { title: 'Next', value: (one) => nextWords(one, now), style: nextStyle, order: nextOrder },
+    {
+      title: 'Last',
+      value: (one) => lastWords(one, now, wide),
+      style: lastStyle,
+      order: ({ last_run }) => newestFirst(last_run),
+    },
   ];
   SCHEDULES = { key, columns: wide ? columns : columns.filter(({ title }) => title !== 'Job') };
   return SCHEDULES.columns;
@@ -31,8 +36,12 @@ export function watcherColumns(now: Date): readonly Column<WatchRow>[] {
     columns: [
       { title: 'Target', value: placeText },
       { title: 'State', value: watchWords, style: watchStyle },
-      { title: 'Event', value: ({ last_event }) => ago(last_event) },
-      { title: 'Sync', value: ({ last_sync }) => ago(last_sync) },
+      {
+        title: 'Event',
+        value: ({ last_event }) => ago(last_event),
+        order: ({ last_event }) => newestFirst(last_event),
+      },
+      { title: 'Sync', value: ({ last_sync }) => ago(last_sync), order: ({ last_sync }) => newestFirst(last_sync) },
       { title: 'Queue', value: ({ queue_length }) => String(queue_length), align: 'right' },
     ],
   };
@@ -234,6 +243,17 @@ function nextWords({ enabled, due, waiting, next_run, last_status, trigger }: Sc
     ? 'in a moment'
     : `in ${formatDuration(Math.ceil(seconds / 60) * 60).replace(/ 00 (s|min|h)$/, '')}`;
 }
+
+/** What is owed comes before what is to come, and what never comes last. */
+function nextOrder({ enabled, due, waiting, next_run, last_status }: Schedule): number {
+  if (last_status === 'running') return Number.NEGATIVE_INFINITY;
+  if (!enabled) return Number.POSITIVE_INFINITY;
+  if (due !== null) return Date.parse(due);
+  if (waiting !== null && next_run === null) return 0;
+  return next_run === null ? Number.MAX_SAFE_INTEGER : Date.parse(next_run);
+}
+
+const newestFirst = (time: string | null): number => (time === null ? Number.POSITIVE_INFINITY : -Date.parse(time));
 
 function nextStyle(one: Schedule): Style {
   if (!one.enabled) return 'dim';

@@ -8,9 +8,11 @@ import type { Column } from '../../shared/feature.ts';
 import { plural } from '../../shared/format.ts';
 import { ask, confirmLoss, tell } from '../dialogs.ts';
 import type { InputEvent } from '../input.ts';
+import { TABLE_KEYS } from '../keymap.ts';
+import { panelInput } from '../panels.ts';
 import type { Plans } from '../reads/schedules.ts';
 import { type Binding, defineScreen, type Effect, type Step } from '../screen.ts';
-import { emptyTable, selectedRow, tableKey, tableMouse, tablePaste, tableRows } from '../table.ts';
+import { emptyTable, selectedRow } from '../table.ts';
 import { want } from '../wants.ts';
 import { drawPlans, PANELS, type PlansState, type PlansView, plansOf, WIDE } from './schedules-draw.ts';
 import { scheduleForm, watcherForm } from './schedules-form.ts';
@@ -105,21 +107,7 @@ function keys(): Binding<PlansState>[] {
       disabled: known,
     },
     { keys: ['enter'], action: 'open', label: 'details', help: 'all that is known of it', group: 'do', hint: 7 },
-    {
-      keys: ['/'],
-      action: 'filter',
-      label: 'filter',
-      help: 'only rows that contain what is typed',
-      group: 'move',
-      hint: 90,
-    },
-    {
-      keys: ['o'],
-      action: 'sort',
-      label: 'sort',
-      help: 'by the next column; a click on a column title does it too',
-      group: 'move',
-    },
+    ...(TABLE_KEYS as Binding<PlansState>[]),
   ];
 }
 
@@ -263,22 +251,8 @@ function chosenWatcher(view: PlansView): WatchRow | undefined {
 }
 
 function input(event: InputEvent, view: PlansView): Step<PlansState> | undefined {
-  const { state } = view;
-  if (event.kind === 'mouse') {
-    for (const panel of PANELS) {
-      const area = state.areas[panel];
-      const table =
-        area && onTable(panel, view, (rows, columns) => tableMouse(state[panel], event, area, rows, columns));
-      if (table) return { state: { ...state, panel, [panel]: table } };
-    }
-    return undefined;
-  }
-  const { panel } = state;
-  const next = onTable(panel, view, (rows, columns) => {
-    if (event.kind === 'paste') return tablePaste(state[panel], event.text);
-    return tableKey(state[panel], event, tableRows(rows, columns, state[panel]).length, columns.length);
-  });
-  return next && { state: { ...state, [panel]: next } };
+  const next = panelInput(event, view.state, PANELS, (panel, work) => onTable(panel, view, work));
+  return next && { state: next };
 }
 
 function onTable<R>(

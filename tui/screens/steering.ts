@@ -3,8 +3,8 @@ import type { Operation } from '../../features/history.ts';
 import { plural } from '../../shared/format.ts';
 import { readMegabytes } from '../../shared/throttle.ts';
 import { confirmLoss, fill } from '../dialogs.ts';
-import type { Overview, Running } from '../reads.ts';
-import type { Command, Effect, Overlay, View } from '../screen.ts';
+import type { Running } from '../reads.ts';
+import type { Command, Overlay } from '../screen.ts';
 
 type Named = Pick<Operation, 'operation_type' | 'target_kind' | 'target_name' | 'group_id' | 'subpath' | 'role'>;
 
@@ -54,7 +54,7 @@ export function targetWords({ target_kind, target_name, group_id, role }: Named)
 }
 
 /** The command that does the same again; undefined for what cannot be said from the history alone. */
-export function againCommand(operation: Named): Extract<Effect, { kind: 'command' }> | undefined {
+export function againCommand(operation: Named): Command | undefined {
   const { operation_type: type, target_kind, target_name, subpath } = operation;
   if (target_kind === 'folder' || (type !== 'sync' && type !== 'verify')) return undefined;
   const path = target_kind === 'group' && subpath !== '' ? ['--path', subpath] : [];
@@ -65,38 +65,7 @@ export function againCommand(operation: Named): Extract<Effect, { kind: 'command
   };
 }
 
-/** Runs have no terminal to ask on: the password of a sealed group is asked for here. */
-export function passwordForm(run: Command, sealed: readonly string[]): Overlay {
-  return fill({
-    title: run.label,
-    fields: [
-      {
-        type: 'text',
-        name: 'password',
-        label: 'Password',
-        value: '',
-        secret: true,
-        help: 'Or the recovery key. Empty: the file that the options of the group name, if any',
-      },
-    ],
-    notes: () => [`The Backup of ${sealed.join(', ')} is sealed.`],
-    closes: true,
-    save: ({ password }) => [password === '' ? run : { ...run, password: String(password) }],
-  });
-}
-
-/** Names of those groups whose key a command needs, and that no file of theirs opens; the question `group` has to be asked. */
-export function sealedOf(groups: readonly (Sealable | undefined)[], view: Pick<View, 'read'>): string[] {
-  return groups.flatMap((group) => {
-    const set = group && view.read('group', group.id).value?.set;
-    const file = set?.['encryption_key_file'] ?? set?.['encryption_password_file'] ?? '';
-    return group?.storage?.form.includes('sealed') && file === '' ? [group.name] : [];
-  });
-}
-
 // --- internal ---
-
-type Sealable = Pick<Overview['groups'][number], 'id' | 'name' | 'storage'>;
 
 function isLimit(text: string): boolean {
   return text === '' || text === '0' || readMegabytes(text) !== undefined;
