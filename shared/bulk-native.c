@@ -1,7 +1,7 @@
 /*
  * The inner loops of shared/bulk-transfer.ts for plain small new files, in one call for many of them. Whatever is not
  * entirely ordinary is left as it was and reported as such: the TypeScript, which knows every case, then does it.
- * Linux only. SHA256() is the one of the OpenSSL inside the running Node.js.
+ * Linux only. The cryptography is that of the OpenSSL inside the running Node.js.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -14,14 +14,30 @@
 #include <unistd.h>
 
 unsigned char *SHA256(const unsigned char *bytes, size_t length, unsigned char *digest);
+typedef struct evp_cipher_ctx_st EVP_CIPHER_CTX;
+typedef struct evp_cipher_st EVP_CIPHER;
+EVP_CIPHER_CTX *EVP_CIPHER_CTX_new(void);
+void EVP_CIPHER_CTX_free(EVP_CIPHER_CTX *context);
+const EVP_CIPHER *EVP_aes_256_gcm(void);
+int EVP_EncryptInit_ex(EVP_CIPHER_CTX *context, const EVP_CIPHER *cipher, void *engine, const unsigned char *key,
+                       const unsigned char *nonce);
+int EVP_EncryptUpdate(EVP_CIPHER_CTX *context, unsigned char *out, int *written, const unsigned char *in, int length);
+int EVP_EncryptFinal_ex(EVP_CIPHER_CTX *context, unsigned char *out, int *written);
+int EVP_CIPHER_CTX_ctrl(EVP_CIPHER_CTX *context, int what, int length, void *value);
+void OPENSSL_cleanse(void *bytes, size_t length);
+enum { GCM_GET_TAG = 0x10 };
 
 /* One for each file, in the layout that bulk-native.ts reads. */
 struct record {
   struct statx source;
   struct statx placed;
-  unsigned char sha256[32];
+  /* What is recorded of the content. */
+  unsigned char checksum[32];
   int32_t status;
-  unsigned char unused[28];
+  int32_t unused;
+  /* Bytes of the target. */
+  uint64_t written;
+  unsigned char more[16];
 };
 _Static_assert(sizeof(struct record) == 576, "the layout that bulk-native.ts reads");
 
@@ -43,9 +59,18 @@ struct rules {
   int64_t margin, started_at;
 };
 
+/* What sealed files are made with (docs/formats.md); each file takes the next of the random bytes. */
+struct seal {
+  unsigned char key[32];
+  unsigned char key_id[16];
+  unsigned char checksum_key[32];
+};
+
 enum { SMALL = 1024 * 1024, SPARSE_FROM = 65536 };
+enum { HEADER = 89, TAG = 16, CHUNK = 262144, SALT = 16, PREFIX = 7, RANDOM = SALT + PREFIX };
 
 static __thread unsigned char content[SMALL + 1];
+static __thread unsigned char sealed[HEADER + CHUNK + TAG];
 static __thread char names_of_attributes[65536];
 
 static int has_carried_attributes(int fd) {
@@ -57,8 +82,8 @@ static int has_carried_attributes(int fd) {
   return 0;
 }
 
-static int is_ordinary(const struct statx *stat, const struct rules *rules) {
-  if (!S_ISREG(stat->stx_mode) || stat->stx_size > SMALL) return 0;
+static int is_ordinary(const struct statx *stat, const struct rules *rules, int limit) {
+  if (!S_ISREG(stat->stx_mode) || stat->stx_size > (uint64_t)limit) return 0;
   if (stat->stx_size >= SPARSE_FROM && stat->stx_blocks * 512 < stat->stx_size) return 0;
   if (rules->uid >= 0 && (stat->stx_uid != rules->uid || stat->stx_gid != rules->gid)) return 0;
   return stat->stx_mtime.tv_sec >= rules->min_time && stat->stx_mtime.tv_sec < rules->max_time;
@@ -75,13 +100,65 @@ static int read_all(int fd, size_t size) {
   }
 }
 
-static int write_all(int fd, size_t size) {
+static int write_all(int fd, const unsigned char *bytes, size_t size) {
   for (size_t done = 0; done < size;) {
-    ssize_t put = pwrite(fd, content + done, size - done, (off_t)done);
+    ssize_t put = pwrite(fd, bytes + done, size - done, (off_t)done);
     if (put <= 0) return 0;
     done += (size_t)put;
   }
   return 1;
+}
+
+/* HMAC-SHA-256 (RFC 2104) of a short key and a short message: the one of OpenSSL takes several times as long. */
+static void hmac(const void *key, size_t key_length, const void *message, size_t length, unsigned char *out) {
+  unsigned char block[64 + 64] = {0};
+  unsigned char pad[64] = {0};
+  memcpy(pad, key, key_length);
+  for (int at = 0; at < 64; at += 1) block[at] = pad[at] ^ 0x36;
+  memcpy(block + 64, message, length);
+  SHA256(block, 64 + length, out);
+  for (int at = 0; at < 64; at += 1) block[at] = pad[at] ^ 0x5c;
+  memcpy(block + 64, out, 32);
+  SHA256(block, 64 + 32, out);
+  OPENSSL_cleanse(block, sizeof block);
+  OPENSSL_cleanse(pad, sizeof pad);
+}
+
+/* The whole sealed file of one chunk, as Sealer of sealed.ts makes it. */
+static int seal_content(EVP_CIPHER_CTX *context, const struct seal *seal, const unsigned char *random, size_t size) {
+  static const char file[] = "tandem file v1\x01", commit[] = "tandem commit v1\x01";
+  unsigned char secret[32], key[32];
+  unsigned char *header = sealed;
+  memset(header, 0, HEADER);
+  memcpy(header, "TNDMENC1", 8);
+  header[8] = 2;
+  memcpy(header + 14, random, SALT);
+  memcpy(header + 30, random + SALT, PREFIX);
+  header[38] = CHUNK >> 16;
+  memcpy(header + 41, seal->key_id, 16);
+  hmac(random, SALT, seal->key, 32, secret);
+  hmac(secret, 32, file, sizeof file - 1, key);
+  hmac(secret, 32, commit, sizeof commit - 1, header + 57);
+  unsigned char nonce[12] = {0};
+  memcpy(nonce, header + 30, PREFIX);
+  nonce[11] = 1;
+  int length = 0;
+  unsigned char *body = sealed + HEADER;
+  int good = EVP_EncryptInit_ex(context, EVP_aes_256_gcm(), NULL, key, nonce) == 1 &&
+             EVP_EncryptUpdate(context, NULL, &length, header, HEADER) == 1 &&
+             EVP_EncryptUpdate(context, body, &length, content, (int)size) == 1 && length == (int)size &&
+             EVP_EncryptFinal_ex(context, body + size, &length) == 1 &&
+             EVP_CIPHER_CTX_ctrl(context, GCM_GET_TAG, TAG, body + size) == 1;
+  OPENSSL_cleanse(secret, sizeof secret);
+  OPENSSL_cleanse(key, sizeof key);
+  return good;
+}
+
+static void put_hex(char *out, const unsigned char *bytes) {
+  for (int at = 0; at < 32; at += 1) {
+    out[2 * at] = "0123456789abcdef"[bytes[at] >> 4];
+    out[2 * at + 1] = "0123456789abcdef"[bytes[at] & 15];
+  }
 }
 
 static int dress(int fd, const struct statx *source, const struct rules *rules) {
@@ -92,20 +169,39 @@ static int dress(int fd, const struct statx *source, const struct rules *rules) 
   return futimens(fd, both) == 0;
 }
 
-static int stage_open(int source, int partials, const char *partial, const struct rules *rules, struct record *record) {
+struct batch {
+  int partials;
+  const struct rules *rules;
+  /* NULL: stored as they are. */
+  const struct seal *seal;
+  EVP_CIPHER_CTX *context;
+};
+
+static int stage_open(int source, const char *partial, const unsigned char *random, const struct batch *batch,
+                      struct record *record) {
+  const struct seal *seal = batch->seal;
   struct statx *stat = &record->source;
-  if (statx(source, "", AT_EMPTY_PATH, STATX_BASIC_STATS, stat) != 0 || !is_ordinary(stat, rules)) return LEFT;
-  if (has_carried_attributes(source) || !read_all(source, stat->stx_size)) return LEFT;
+  if (statx(source, "", AT_EMPTY_PATH, STATX_BASIC_STATS, stat) != 0) return LEFT;
+  size_t size = stat->stx_size;
+  if (!is_ordinary(stat, batch->rules, seal ? CHUNK : SMALL)) return LEFT;
+  if (has_carried_attributes(source) || !read_all(source, size)) return LEFT;
+  if (seal && !seal_content(batch->context, seal, random, size)) return LEFT;
+  record->written = seal ? HEADER + size + TAG : size;
   int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-  int target = openat(partials, partial, flags, stat->stx_mode & 0777);
+  int target = openat(batch->partials, partial, flags, stat->stx_mode & 0777);
   if (target < 0) return LEFT;
-  int good = write_all(target, stat->stx_size) && dress(target, stat, rules);
+  int good = write_all(target, seal ? sealed : content, record->written) && dress(target, stat, batch->rules);
   if (close(target) != 0) good = 0;
   if (!good) {
-    unlinkat(partials, partial, 0);
+    unlinkat(batch->partials, partial, 0);
     return LEFT;
   }
-  SHA256(content, stat->stx_size, record->sha256);
+  SHA256(content, size, record->checksum);
+  if (seal) {
+    char digits[64];
+    put_hex(digits, record->checksum);
+    hmac(seal->checksum_key, 32, digits, sizeof digits, record->checksum);
+  }
   return STAGED;
 }
 
@@ -121,11 +217,15 @@ static double milliseconds(void) {
 }
 
 /*
- * Copies files into partials, those of a tenth of a second: the caller wants to know whether to go on. `names`: for each its path and the name of its partial, NUL behind each; `folders`: for each
- * an open descriptor of the folder it lies in, or a negative number for one that is left out. All records are `left` before.
+ * Copies files into partials, those of a tenth of a second: the caller wants to know whether to go on. `names`: for each
+ * its path and the name of its partial, NUL behind each; `folders`: for each an open descriptor of the folder it lies in,
+ * or a negative number for one that is left out. All records are `left` before. `seal`: NULL, or what to seal them with;
+ * `random`: then 23 bytes for each.
  */
 void tandem_stage(int partials, const char *names, const int32_t *folders, int count, const struct rules *rules,
-                  struct record *records) {
+                  struct record *records, const struct seal *seal, const unsigned char *random) {
+  struct batch batch = {partials, rules, seal, seal ? EVP_CIPHER_CTX_new() : NULL};
+  if (seal && batch.context == NULL) return;
   double end = milliseconds() + 100;
   for (int at = 0; at < count && (at == 0 || milliseconds() < end); at += 1) {
     const char *path = names;
@@ -133,12 +233,13 @@ void tandem_stage(int partials, const char *names, const int32_t *folders, int c
     if (folders[at] >= 0) {
       int source = openat(folders[at], name_of(path), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
       if (source >= 0) {
-        records[at].status = stage_open(source, partials, partial, rules, &records[at]);
+        records[at].status = stage_open(source, partial, seal ? random + RANDOM * at : NULL, &batch, &records[at]);
         close(source);
       }
     }
     names = partial + strlen(partial) + 1;
   }
+  EVP_CIPHER_CTX_free(batch.context);
 }
 
 static int is_as_staged(const struct statx *was, const struct statx *now, const struct rules *rules) {
@@ -150,14 +251,16 @@ static int is_as_staged(const struct statx *was, const struct statx *now, const 
                                    was->stx_ctime.tv_nsec == now->stx_ctime.tv_nsec);
 }
 
-static int place(int source, int target, int partials, const char *name, const char *partial,
+static int place(int source, int target, int partials, const char *name, const char *suffix, const char *partial,
                  const struct rules *rules, struct record *record) {
   struct statx now;
+  char stored[512];
+  if ((size_t)snprintf(stored, sizeof stored, "%s%s", name, suffix) >= sizeof stored) return STAGED;
   if (statx(source, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &now) != 0) return STAGED;
   if (!is_as_staged(&record->source, &now, rules)) return STAGED;
-  if (renameat2(partials, partial, target, name, RENAME_NOREPLACE) != 0) return STAGED;
-  if (statx(target, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &record->placed) != 0) return LOST;
-  return record->placed.stx_size == record->source.stx_size ? PLACED : SHORT;
+  if (renameat2(partials, partial, target, stored, RENAME_NOREPLACE) != 0) return STAGED;
+  if (statx(target, stored, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &record->placed) != 0) return LOST;
+  return record->placed.stx_size == record->written ? PLACED : SHORT;
 }
 
 /* --- the row of the baseline, as rowTuple() of rows.ts makes it --- */
@@ -165,7 +268,7 @@ static int place(int source, int target, int partials, const char *name, const c
 enum { FACTS = 256 };
 
 /* factsOf() of listing.ts */
-static int facts_of(const struct statx *stat, int stable, char *facts) {
+static void facts_of(const struct statx *stat, int stable, char *facts) {
   int length = snprintf(facts, FACTS, "f %llu %lld.%09u0 ", (unsigned long long)stat->stx_size,
                         (long long)stat->stx_mtime.tv_sec, stat->stx_mtime.tv_nsec);
   if (stable)
@@ -173,8 +276,7 @@ static int facts_of(const struct statx *stat, int stable, char *facts) {
                        stat->stx_ctime.tv_nsec, (unsigned long long)stat->stx_ino);
   else
     length += snprintf(facts + length, FACTS - length, "- -");
-  return length + snprintf(facts + length, FACTS - length, " %o %u %u", stat->stx_mode & 07777, stat->stx_uid,
-                           stat->stx_gid);
+  snprintf(facts + length, FACTS - length, " %o %u %u", stat->stx_mode & 07777, stat->stx_uid, stat->stx_gid);
 }
 
 struct checks {
@@ -187,35 +289,45 @@ static uint32_t finish(uint32_t hash) {
   return hash ^ (hash >> 16);
 }
 
-/* Checks of listing.ts */
-static void mix(struct checks *checks, const char *facts, size_t facts_length, const char *path, size_t path_length,
-                int master) {
-  uint32_t h = master ? 0x9747b28c : 0x2f1c3d5a;
-  uint32_t g = master ? 0x165667b1 : 0x7f4a7c15;
-  const char *bytes = facts;
-  size_t length = facts_length;
-  for (int part = 0; part < 2; part += 1) {
-    size_t at = 0;
-    for (; at + 4 <= length; at += 4) {
-      const unsigned char *four = (const unsigned char *)bytes + at;
-      uint32_t word = four[0] | (uint32_t)four[1] << 8 | (uint32_t)four[2] << 16 | (uint32_t)four[3] << 24;
-      h = (h ^ (word * 0xcc9e2d51)) * 0x1b873593;
-      h = (h << 13) | (h >> 19);
-      g = (g ^ word) * 0x85ebca6b;
-      /* JavaScript's >>> on a signed number: of the unsigned one. */
-      g ^= g >> 15;
-    }
-    for (; at < length; at += 1) {
-      h = (h ^ (unsigned char)bytes[at]) * 0x01000193;
-      g = (g ^ (unsigned char)bytes[at]) * 0xc2b2ae35;
-      g ^= g >> 13;
-    }
-    h ^= (uint32_t)length;
-    bytes = path;
-    length = path_length;
+struct lanes {
+  uint32_t h, g;
+  /* Bytes of a word that is not full yet, and how many. */
+  unsigned char rest[4];
+  int held;
+};
+
+static void mix_byte(struct lanes *lanes, unsigned char byte) {
+  lanes->rest[lanes->held++] = byte;
+  if (lanes->held < 4) return;
+  const unsigned char *four = lanes->rest;
+  uint32_t word = four[0] | (uint32_t)four[1] << 8 | (uint32_t)four[2] << 16 | (uint32_t)four[3] << 24;
+  lanes->h = (lanes->h ^ (word * 0xcc9e2d51)) * 0x1b873593;
+  lanes->h = (lanes->h << 13) | (lanes->h >> 19);
+  lanes->g = (lanes->g ^ word) * 0x85ebca6b;
+  lanes->g ^= lanes->g >> 15;
+  lanes->held = 0;
+}
+
+static void mix_end(struct lanes *lanes, size_t length) {
+  for (int at = 0; at < lanes->held; at += 1) {
+    lanes->h = (lanes->h ^ lanes->rest[at]) * 0x01000193;
+    lanes->g = (lanes->g ^ lanes->rest[at]) * 0xc2b2ae35;
+    lanes->g ^= lanes->g >> 13;
   }
-  checks->a += finish(h);
-  checks->b += finish(g ^ (h >> 7));
+  lanes->held = 0;
+  lanes->h ^= (uint32_t)length;
+}
+
+/* Checks of listing.ts, over the facts and over the path with its suffix. */
+static void mix(struct checks *checks, const char *facts, const char *path, const char *suffix, int master) {
+  struct lanes lanes = {.h = master ? 0x9747b28c : 0x2f1c3d5a, .g = master ? 0x165667b1 : 0x7f4a7c15};
+  for (const char *at = facts; *at != '\0'; at += 1) mix_byte(&lanes, (unsigned char)*at);
+  mix_end(&lanes, strlen(facts));
+  for (const char *at = path; *at != '\0'; at += 1) mix_byte(&lanes, (unsigned char)*at);
+  for (const char *at = suffix; *at != '\0'; at += 1) mix_byte(&lanes, (unsigned char)*at);
+  mix_end(&lanes, strlen(path) + strlen(suffix));
+  checks->a += finish(lanes.h);
+  checks->b += finish(lanes.g ^ (lanes.h >> 7));
 }
 
 /* As JSON.stringify() writes it. */
@@ -245,33 +357,38 @@ static int is_racy(const struct statx *stat, const struct rules *rules) {
   return changed_at >= (double)(rules->started_at - rules->margin) && changed_at <= here + (double)rules->margin;
 }
 
-static char *put_row(char *out, const char *path, const struct record *record, const struct rules *rules) {
+/* The Backup has it under its name with the suffix. */
+static char *put_row(char *out, const char *path, const char *suffix, const struct record *record,
+                     const struct rules *rules) {
   char source[FACTS], target[FACTS];
-  size_t source_length = facts_of(&record->source, rules->source_stable, source);
-  size_t target_length = facts_of(&record->placed, rules->target_stable, target);
+  facts_of(&record->source, rules->source_stable, source);
+  facts_of(&record->placed, rules->target_stable, target);
   struct checks checks = {0, 0};
-  size_t path_length = strlen(path);
-  mix(&checks, source, source_length, path, path_length, !rules->reversed);
-  mix(&checks, target, target_length, path, path_length, !!rules->reversed);
+  mix(&checks, source, path, rules->reversed ? suffix : "", !rules->reversed);
+  mix(&checks, target, path, rules->reversed ? "" : suffix, !!rules->reversed);
   *out++ = '[';
   *out++ = '"';
   out = put_text(out, path);
   out += sprintf(out, "\",%llu,%u,%u,\"%s\",\"", (unsigned long long)record->source.stx_size, checks.a, checks.b,
                  is_racy(&record->source, rules) ? "racy" : "");
-  for (int at = 0; at < 32; at += 1) {
-    *out++ = "0123456789abcdef"[record->sha256[at] >> 4];
-    *out++ = "0123456789abcdef"[record->sha256[at] & 15];
-  }
-  return out + sprintf(out, "\",\"sha256\",\"%s\",\"%s\",\"\",\"\"]", rules->reversed ? target : source,
-                       rules->reversed ? source : target);
+  put_hex(out, record->checksum);
+  out += 64;
+  out += sprintf(out, "\",\"%s\",\"%s\",\"%s\",\"\",\"", *suffix ? "hmac-sha256" : "sha256",
+                 rules->reversed ? target : source, rules->reversed ? source : target);
+  if (*suffix) out = put_text(put_text(out, name_of(path)), suffix);
+  *out++ = '"';
+  *out++ = ']';
+  return out;
 }
 
 /*
- * Gives partials their names, where the source is as it was staged and nothing has the name. `names` as above; `folders`:
- * for each the folder of the source and that of the target. Whatever is not as expected stays staged. Returns the length of the rows of those that were placed, joined by commas; each takes at most six times its path and 1024 bytes.
+ * Gives partials their names, with `suffix` behind them, where the source is as it was staged and nothing has the name.
+ * `names` as above; `folders`: for each the folder of the source and that of the target. Whatever is not as expected stays
+ * staged. Returns the length of the rows of those that were placed, joined by commas; each takes at most twelve times its
+ * path and 1024 bytes.
  */
 int tandem_place(int partials, const char *names, const int32_t *folders, int count, const struct rules *rules,
-                 struct record *records, char *rows) {
+                 struct record *records, const char *suffix, char *rows) {
   char *out = rows;
   for (int at = 0; at < count; at += 1) {
     const char *path = names;
@@ -280,10 +397,10 @@ int tandem_place(int partials, const char *names, const int32_t *folders, int co
     struct record *record = &records[at];
     if (record->status == STAGED) {
       if (pair[0] >= 0 && pair[1] >= 0)
-        record->status = place(pair[0], pair[1], partials, name_of(path), partial, rules, record);
+        record->status = place(pair[0], pair[1], partials, name_of(path), suffix, partial, rules, record);
       if (record->status == PLACED) {
         if (out != rows) *out++ = ',';
-        out = put_row(out, path, record, rules);
+        out = put_row(out, path, suffix, record, rules);
       }
     }
     names = partial + strlen(partial) + 1;

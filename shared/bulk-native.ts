@@ -2,13 +2,15 @@
  * The compiled inner loops of shared/bulk-native.c: plain small new files, many in one call. `npm run build` compiles them
  * where there is a C compiler; everything works without them, only small files are copied more slowly.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { FolderCache } from './folders.ts';
+import { checksumKey, type GroupKey } from './keyring.ts';
 import { factsOf } from './listing.ts';
 import { parentOf } from './paths.ts';
 import { partialName } from './recover.ts';
+import type { Suffix } from './stored.ts';
 import { type Dir, functionsOf, hasNative, statIn } from './syscalls.ts';
 import type { TransferSession } from './tasks.ts';
 
@@ -25,12 +27,24 @@ export type Fate = (typeof FATES)[number];
 /** Layout of `struct record`; its first part is the source's struct statx. */
 const RECORD = 576;
 const SIZE_AT = 40;
-const SHA256_AT = 512;
+const CHECKSUM_AT = 512;
 const STATUS_AT = 544;
+const WRITTEN_AT = 552;
 const NO_FOLDER = -1;
 /** Bytes. Files with longer paths are left: the rows of a call have to fit. */
 const LONGEST_PATH = 4096;
-const ROWS = TOGETHER * (6 * LONGEST_PATH + 1024);
+const ROWS = TOGETHER * (12 * LONGEST_PATH + 1024);
+/** Random bytes that a sealed file takes: its salt and the beginning of its nonces. */
+const RANDOM = 23;
+const NO_BYTES = Buffer.alloc(1);
+
+/** What sealed files and their checksums are made with; the caller's to wipe. */
+export function sealOf(key: GroupKey): Buffer {
+  const checksums = checksumKey(key);
+  const seal = Buffer.concat([key.key, key.keyId, checksums]);
+  checksums.fill(0);
+  return seal;
+}
 
 /** The loops for one run, in one thread. */
 export class BulkLoops {
@@ -117,7 +131,7 @@ export class BulkGroup {
 
   /** What was read of a file that was staged. */
   read(at: number, stable: boolean): { checksum: string; stagedFacts: string } {
-    const start = at * RECORD + SHA256_AT;
+    const start = at * RECORD + CHECKSUM_AT;
     const view = new DataView(this.records.buffer, this.records.byteOffset);
     return {
       checksum: this.records.toString('hex', start, start + 32),
@@ -125,22 +139,31 @@ export class BulkGroup {
     };
   }
 
-  /** Copies the files from the one at `from` on into partials. */
-  stage(partials: Dir, masters: FolderCache, from: number): void {
+  /** Bytes on the drive, of a file that was staged. */
+  written(at: number): number {
+    return this.records.readUInt32LE(at * RECORD + WRITTEN_AT);
+  }
+
+  /**
+   * Copies the files from the one at `from` on into partials.
+   * @param seal what `sealOf` made: they are sealed; null: stored as they are.
+   */
+  stage(partials: Dir, masters: FolderCache, from: number, seal: Buffer | null): void {
     const some = this.paths.slice(from, from + TOGETHER);
     const names = Buffer.from(
       some.map((path, index) => `${path}\0${partialName(this.first + from + index)}\0`).join(''),
     );
     this.names.set(from, names);
     const folders = Int32Array.from(foldersOf(some, masters));
-    this.loops.library.stage(partials.fd, names, folders, some.length, this.rules, this.from(from));
+    const random = seal ? randomBytes(some.length * RANDOM) : NO_BYTES;
+    this.loops.library.stage(partials.fd, names, folders, some.length, this.rules, this.from(from), seal, random);
   }
 
   /**
-   * Puts those of them that are staged in place, where nothing stands.
+   * Puts those of them that are staged in place, where nothing stands, with the suffix behind their names.
    * @returns their rows (shared/rows.ts) as JSON arrays, joined by commas.
    */
-  place(partials: Dir, masters: FolderCache, backups: FolderCache, from: number): string {
+  place(partials: Dir, masters: FolderCache, backups: FolderCache, from: number, suffix: Suffix): string {
     const names = this.names.get(from);
     if (!names) return '';
     const some = this.paths.slice(from, from + TOGETHER);
@@ -151,7 +174,7 @@ export class BulkGroup {
       (_, at) => (at % 2 === 0 ? sources : targets)[at >> 1] ?? NO_FOLDER,
     );
     const { library, rows } = this.loops;
-    const length = library.place(partials.fd, names, folders, some.length, this.rules, this.from(from), rows);
+    const length = library.place(partials.fd, names, folders, some.length, this.rules, this.from(from), suffix, rows);
     return rows.toString('utf8', 0, length);
   }
 
@@ -207,8 +230,8 @@ function loaded(): Library | null {
   const file = fileURLToPath(new URL(`../dist/bulk-native-${hash}.so`, import.meta.url));
   if (!existsSync(file)) return library;
   library = functionsOf(file, {
-    stage: 'void tandem_stage(int, const void*, const void*, int, const void*, void*)',
-    place: 'int tandem_place(int, const void*, const void*, int, const void*, void*, void*)',
+    stage: 'void tandem_stage(int, const void*, const void*, int, const void*, void*, const void*, const void*)',
+    place: 'int tandem_place(int, const void*, const void*, int, const void*, void*, const char*, void*)',
   });
   return library;
 }

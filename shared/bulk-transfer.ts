@@ -5,10 +5,11 @@
  * their files.
  */
 import { threadId } from 'node:worker_threads';
-import { BulkGroup, BulkLoops, TOGETHER } from './bulk-native.ts';
+import { BulkGroup, BulkLoops, sealOf, TOGETHER } from './bulk-native.ts';
 import type { CodecSettings } from './codec.ts';
 import type { Control } from './content.ts';
-import type { HasherFactory, Recorded } from './hash.ts';
+import { type HasherFactory, isKeyed, plainAlgorithm, type Recorded } from './hash.ts';
+import type { GroupKey } from './keyring.ts';
 import { factsField } from './listing.ts';
 import { parentOf } from './paths.ts';
 import { PutBack } from './put-back.ts';
@@ -54,7 +55,8 @@ export class BulkTransfer extends PutBack {
   ) {
     super(session, algorithm, newHasher, control, codec);
     this.folder = `${partialFolder(session.operation)}/-${threadId}`;
-    this.loops = algorithm === 'sha256' && !newHasher.single ? BulkLoops.forRun(session) : null;
+    const taken = plainAlgorithm(algorithm) === 'sha256' && !newHasher.single;
+    this.loops = taken ? BulkLoops.forRun(session) : null;
   }
 
   /**
@@ -67,9 +69,10 @@ export class BulkTransfer extends PutBack {
     const list = paths.split('\0');
     const group: Group = { first, paths: list, startedAt, encode, bulk: null, files: [] };
     const staged = { files: 0, bytes: 0, others: [] };
-    if (encode === '' && this.loops) {
+    const key = this.keyFor(encode);
+    if (this.loops && key !== undefined) {
       const bulk = new BulkGroup(this.loops, list, first, startedAt);
-      this.stageBulk(group, bulk, staged);
+      this.stageBulk(group, bulk, staged, key);
       if (staged.files > 0) group.bulk = bulk;
       else bulk.close();
     }
@@ -149,11 +152,18 @@ export class BulkTransfer extends PutBack {
 
   // --- many in one call ---
 
-  private stageBulk({ paths }: Group, bulk: BulkGroup, staged: StagedGroup): void {
+  /** Null: the loops store the files as they are; undefined: this form is none of theirs. */
+  private keyFor(encode: Suffix): GroupKey | null | undefined {
+    if (encode === '') return isKeyed(this.algorithm) ? undefined : null;
+    return encode === '.encrypted' && isKeyed(this.algorithm) ? (this.codec.key ?? undefined) : undefined;
+  }
+
+  private stageBulk({ paths }: Group, bulk: BulkGroup, staged: StagedGroup, key: GroupKey | null): void {
+    const seal = key && sealOf(key);
     this.eachCall(paths, (partials, from, to) => {
       // A limited rate is kept file by file.
       if (this.control.cancel() || this.control.limited?.() !== false) return false;
-      bulk.stage(partials, this.masters, from);
+      bulk.stage(partials, this.masters, from, seal);
       let moved = 0;
       for (let at = from; at < to; at += 1) {
         if (bulk.fate(at) !== 'staged') continue;
@@ -164,23 +174,26 @@ export class BulkTransfer extends PutBack {
       this.control.moved(moved);
       return true;
     });
+    seal?.fill(0);
   }
 
   private placeBulk(group: Group, bulk: BulkGroup, placed: Placed, rows: string[]): void {
-    const { paths, first, files } = group;
+    const { paths, first, files, encode } = group;
     this.eachCall(paths, (partials, from) => {
-      const some = bulk.place(partials, this.masters, this.backups, from);
+      const some = bulk.place(partials, this.masters, this.backups, from, encode);
       if (some !== '') rows.push(some);
       return true;
     });
     paths.forEach((path, at) => {
       const fate = bulk.fate(at);
       const bytes = bulk.size(at);
-      if (fate === 'placed') count(placed, path, bytes, bytes);
+      const written = bulk.written(at);
+      if (fate === 'placed') count(placed, path, bytes, written);
       else if (fate === 'staged') {
         const { checksum, stagedFacts } = bulk.read(at, this.session.masterStable);
-        const item = { seq: first + at, path, kind: 'f', linkTo: null, backupFacts: null, stagedFacts } as const;
-        files.push({ item, checksum, bytes, written: bytes });
+        const plain = { seq: first + at, kind: 'f', linkTo: null, backupFacts: null, stagedFacts } as const;
+        const item = encode === '' ? { ...plain, path } : { ...plain, path: path + encode, from: path };
+        files.push({ item, checksum, bytes, written });
       } else if (fate === 'lost' || fate === 'short')
         placed.others.push({ seq: first + at, outcome: 'failed', message: fate === 'lost' ? LOST : SHORT });
     });

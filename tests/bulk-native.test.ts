@@ -25,10 +25,13 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BulkTransfer } from '../shared/bulk-transfer.ts';
-import { hasherFactory } from '../shared/hash.ts';
+import { decoderFor, encoderFor } from '../shared/codec.ts';
+import { hasherFactory, keyedChecksum, keyedFactory } from '../shared/hash.ts';
+import { checksumKey, type GroupKey } from '../shared/keyring.ts';
 import { factsOf, rowChecks } from '../shared/listing.ts';
 import { type RowTuple, rowOfTuple } from '../shared/rows.ts';
-import { closeFolder, openRoot, statAt } from '../shared/syscalls.ts';
+import type { Suffix } from '../shared/stored.ts';
+import { closeFolder, openRoot, type Stat, statAt } from '../shared/syscalls.ts';
 import type { PlacedGroup, StagedGroup, TransferSession } from '../shared/tasks.ts';
 import { removeBelow, skipped } from './helpers/drives.ts';
 import { type Leaf, treeOf } from './helpers/world.ts';
@@ -51,6 +54,7 @@ interface Way {
   backup: string;
   dirs: Pick<TransferSession, 'master' | 'backup'>;
   transfer: BulkTransfer;
+  encode: Suffix;
   /** Times that it said how far it is: once a call, or once a file. */
   steps(): number;
 }
@@ -58,6 +62,23 @@ interface Way {
 interface Settings {
   session?: Partial<TransferSession>;
   traits?: Partial<TransferSession['traits']>;
+  sealed?: boolean;
+}
+
+const KEY: GroupKey = { key: Buffer.alloc(32, 7), keyId: Buffer.alloc(16, 9) };
+const keyed = (checksum: string): string => keyedChecksum(checksum, checksumKey(KEY));
+
+/** A sealed file of somebody else's. */
+const sealedBytes = Buffer.concat(
+  encoderFor('.encrypted', { key: KEY, compressionLevel: 1 }, { name: 'x', size: 3, mtime: 0n }).whole?.(
+    Buffer.from('not'),
+  ) ?? [],
+);
+
+/** The content of a sealed file. */
+function opened(bytes: Buffer): Buffer {
+  const decoder = decoderFor('.encrypted', KEY);
+  return Buffer.concat([...decoder.update(bytes), ...decoder.final()]);
 }
 
 async function withWay<T>(loops: boolean, settings: Settings, work: (way: Way) => T): Promise<T> {
@@ -88,10 +109,13 @@ async function withWay<T>(loops: boolean, settings: Settings, work: (way: Way) =
     allowed: (wanted: number) => wanted,
     ...(loops ? { limited: () => false } : {}),
   };
-  const codec = { key: null, compressionLevel: 1 };
-  const transfer = new BulkTransfer(session, 'sha256', await hasherFactory('sha256'), control, codec);
+  const plain = await hasherFactory('sha256');
+  const transfer = settings.sealed
+    ? new BulkTransfer(session, 'hmac-sha256', keyedFactory(plain, keyed), control, { key: KEY, compressionLevel: 1 })
+    : new BulkTransfer(session, 'sha256', plain, control, { key: null, compressionLevel: 1 });
+  const encode = settings.sealed ? '.encrypted' : '';
   try {
-    return work({ root, master, backup, dirs, transfer, steps: () => steps });
+    return work({ root, master, backup, dirs, transfer, encode, steps: () => steps });
   } finally {
     transfer.close();
     for (const dir of Object.values(dirs)) closeFolder(dir);
@@ -115,14 +139,17 @@ async function bothWays(
   assert.equal(await withWay(true, settings, run), await withWay(false, settings, run));
 }
 
-/** Folders and links have the time of the test. */
+/** Folders and links have the time of the test. Of what is sealed the content: no two sealed files are alike. */
 function filesOf(root: string): Record<string, unknown> {
-  const dated = ([path, { mtime, ...leaf }]: [string, Leaf]) => [
-    path,
-    leaf.content === undefined ? leaf : { ...leaf, mtime },
-  ];
+  const dated = ([path, { mtime, ...leaf }]: [string, Leaf]) => {
+    if (leaf.content === undefined) return [path, leaf];
+    const content = path.endsWith('.encrypted') ? sha256(opened(readFileSync(join(root, path)))) : leaf.content;
+    return [path, { ...leaf, content, mtime }];
+  };
   return Object.fromEntries(Object.entries(treeOf(root)).map(dated));
 }
+
+const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
 const leaves = (folder: string): string[] => readdirSync(folder, { recursive: true }).map(String).sort();
 
@@ -163,7 +190,7 @@ function comparable({
 /** @param later milliseconds, from the making of the files to the run: by then none of them is fresh. */
 function copyAll(paths: readonly string[], between: (way: Way) => void = () => {}, later = 3_600_000) {
   return (way: Way): { staged: StagedGroup; placed: PlacedGroup } => {
-    const staged = way.transfer.stageNew(1, paths.join('\0'), Date.now() + later, '');
+    const staged = way.transfer.stageNew(1, paths.join('\0'), Date.now() + later, way.encode);
     between(way);
     return { staged, placed: way.transfer.placeNew(1) };
   };
@@ -217,6 +244,8 @@ loopTest('files of every kind come out the same', async () => {
     'empty',
     'exactly',
     'larger',
+    'one chunk',
+    'two chunks',
     'sparse',
     'attribute',
     'sticky',
@@ -241,6 +270,8 @@ loopTest('files of every kind come out the same', async () => {
     put(master, 'empty', '');
     put(master, 'exactly', Buffer.alloc(1024 * 1024, 1));
     put(master, 'larger', Buffer.alloc(1024 * 1024 + 1, 2));
+    put(master, 'one chunk', Buffer.alloc(262_144, 3));
+    put(master, 'two chunks', Buffer.alloc(262_145, 4));
     put(master, 'sparse', 'x');
     truncateSync(join(master, 'sparse'), 500_000);
     utimesSync(join(master, 'sparse'), 1e9, 1e9);
@@ -269,6 +300,7 @@ loopTest('files of every kind come out the same', async () => {
     {},
     { session: { reversed: true } },
     { session: { masterStable: false, masterClock: { stable: false, margin: 4000 } }, traits: { stable: false } },
+    { sealed: true },
     { session: { owner: false }, traits: { permissions: false, minTime: 315_532_800, maxTime: 4_354_819_199 } },
   ])
     await bothWays(build, settings, (way) => {
@@ -279,22 +311,23 @@ loopTest('files of every kind come out the same', async () => {
 
 loopTest('what changes between reading and putting in place is found, on either side', async () => {
   const paths = ['edited', 'same size', 'replaced', 'gone', 'touched', 'mode', 'taken', 'fine'];
-  await bothWays(
-    (master) => {
-      for (const path of paths) put(master, path, `content of ${path}`);
-    },
-    {},
-    copyAll(paths, ({ master, backup }) => {
-      writeFileSync(join(master, 'edited'), 'something longer than it was before');
-      put(master, 'same size', 'CONTENT of same size');
-      put(master, 'aside', 'content of replaced');
-      renameSync(join(master, 'aside'), join(master, 'replaced'));
-      rmSync(join(master, 'gone'));
-      utimesSync(join(master, 'touched'), 1e9 + 1, 1e9 + 1);
-      chmodSync(join(master, 'mode'), 0o600);
-      put(backup, 'taken', 'by somebody else');
-    }),
-  );
+  for (const sealed of [false, true])
+    await bothWays(
+      (master) => {
+        for (const path of paths) put(master, path, `content of ${path}`);
+      },
+      { sealed },
+      copyAll(paths, ({ master, backup, encode }) => {
+        writeFileSync(join(master, 'edited'), 'something longer than it was before');
+        put(master, 'same size', 'CONTENT of same size');
+        put(master, 'aside', 'content of replaced');
+        renameSync(join(master, 'aside'), join(master, 'replaced'));
+        rmSync(join(master, 'gone'));
+        utimesSync(join(master, 'touched'), 1e9 + 1, 1e9 + 1);
+        chmodSync(join(master, 'mode'), 0o600);
+        put(backup, `taken${encode}`, encode === '' ? 'by somebody else' : sealedBytes);
+      }),
+    );
 });
 
 loopTest('a folder that is a link by now is not followed', async () => {
@@ -335,7 +368,7 @@ loopTest('the checks of a row are those that the ordinary way would record', asy
   const name = fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }).filter((text) => {
     const bytes = Buffer.byteLength(text);
     return (
-      !/[/\0]/.test(text) && text !== '.' && text !== '..' && bytes <= 255 && Buffer.from(text).toString() === text
+      !/[/\0]/.test(text) && text !== '.' && text !== '..' && bytes <= 245 && Buffer.from(text).toString() === text
     );
   });
   const check = (names: readonly string[], size: number) => (way: Way) => {
@@ -344,22 +377,38 @@ loopTest('the checks of a row are those that the ordinary way would record', asy
     assert.is(placed.files, names.length);
     for (const tuple of JSON.parse(`[${placed.rows}]`) as RowTuple[]) {
       const row = rowOfTuple(tuple);
-      const { a, b } = rowChecks(row.path, '', row.master_facts, row.backup_facts);
+      const there = row.path + way.encode;
+      assert.is(row.stored_name, way.encode === '' ? '' : there);
+      const { a, b } = rowChecks(row.path, '', row.master_facts, row.backup_facts, there);
       assert.equal([row.check_a, row.check_b], [a, b], JSON.stringify(row.path));
-      for (const side of ['master', 'backup'] as const) {
-        const stat = statAt(way.dirs[side], row.path);
-        assert.is(stat && factsOf(stat, true), row[`${side}_facts`]);
-      }
-      const content = readFileSync(join(way.backup, row.path));
-      assert.is(row.checksum, createHash('sha256').update(content).digest('hex'));
+      assert.is(factsOf(statAt(way.dirs.master, row.path) as Stat, true), row.master_facts);
+      assert.is(factsOf(statAt(way.dirs.backup, there) as Stat, true), row.backup_facts);
+      const bytes = readFileSync(join(way.backup, there));
+      const content = way.encode === '' ? bytes : opened(bytes);
+      assert.ok(content.equals(Buffer.alloc(size, row.path)));
+      assert.is(row.checksum, way.encode === '' ? sha256(content) : keyed(sha256(content)));
     }
   };
   await fc.assert(
-    fc.asyncProperty(fc.uniqueArray(name, { minLength: 1, maxLength: 40 }), fc.nat(5000), (names, size) =>
-      withWay(true, {}, check(names, size)),
+    fc.asyncProperty(
+      fc.uniqueArray(name, { minLength: 1, maxLength: 40 }),
+      fc.nat(5000),
+      fc.boolean(),
+      (names, size, sealed) => withWay(true, { sealed }, check(names, size)),
     ),
-    { numRuns: 60 },
+    { numRuns: 80 },
   );
 });
+
+loopTest('no two sealed files have a salt or a key in common', () =>
+  withWay(true, { sealed: true }, (way) => {
+    const paths = Array.from({ length: 300 }, (_, at) => `f${at}`);
+    for (const path of paths) put(way.master, path, 'the same');
+    assert.is(copyAll(paths)(way).placed.files, 300);
+    const heads = paths.map((path) => readFileSync(join(way.backup, `${path}.encrypted`)).toString('hex', 14, 37));
+    assert.is(new Set(heads).size, 300);
+    assert.is(new Set(heads.map((head) => head.slice(0, 32))).size, 300);
+  }),
+);
 
 test.run();
