@@ -44,7 +44,7 @@ async function withDaemon(
   const report: DaemonDeps['report'] = ({ name, message }) => void said.push(`${name}: ${message}`);
   const running = runDaemon({}, ctx, { report, ...deps });
   try {
-    await until(async () => (await daemonStatus(pair.ctx)).running, 20_000);
+    await until(async () => (await daemonStatus(pair.ctx)).running);
     await work(said);
   } finally {
     stop.abort();
@@ -85,16 +85,16 @@ test('it watches and carries schedules out, takes up what changes, and there is 
       await reaches(pair, 'active');
       assert.is(readFileSync(join(pair.backup, 'a/x'), 'utf8'), '1');
       writeFileSync(join(pair.master, 'a/y'), '2');
-      await until(() => existsSync(join(pair.backup, 'a/y')), 20_000);
+      await until(() => existsSync(join(pair.backup, 'a/y')));
       await pauseRealtimeSync(row?.watch_id ?? '', true, pair.ctx);
       await reaches(pair, 'paused');
       await addSchedule({ schedule_id: 'often', target: 'Archive', when: every(1) }, pair.ctx);
       writeFileSync(join(pair.master, 'a/z'), '3');
-      await until(() => existsSync(join(pair.backup, 'a/z')), 20_000);
+      await until(() => existsSync(join(pair.backup, 'a/z')));
       const { running, answers, watchers, schedules } = await daemonStatus(pair.ctx);
       assert.equal([running, answers, watchers, schedules.enabled], [true, true, { enabled: 1, running: 1 }, 1]);
       const completed = 'often: completed. Sync of Archive completed';
-      await until(() => said.some((line) => line.startsWith(completed)) || said.join('\n'), 20_000);
+      await until(() => said.some((line) => line.startsWith(completed)) || said.join('\n'));
     });
     assert.equal([(await daemonStatus(pair.ctx)).running, (await watcherOf(pair))?.status], [false, 'stopped']);
     assert.is(await stopDaemon(pair.ctx), null, 'nothing is there to be stopped');
@@ -118,15 +118,15 @@ test('options that changed reach a watcher that runs; a broken file is told, kep
       const good = readFileSync(groups, 'utf8');
       const broken = `${good}\n  - [`;
       writeFileSync(groups, broken);
-      await until(async () => (await daemonStatus(pair.ctx)).message.includes('storage_groups.yaml'), 20_000);
+      await until(async () => (await daemonStatus(pair.ctx)).message.includes('storage_groups.yaml'));
       writeFileSync(join(pair.master, 'a/later'), '1');
-      await until(() => existsSync(join(pair.backup, 'a/later')), 20_000);
+      await until(() => existsSync(join(pair.backup, 'a/later')));
       assert.is(readFileSync(groups, 'utf8'), broken);
       rmSync(groups);
-      await until(async () => (await daemonStatus(pair.ctx)).message.includes('gone'), 20_000);
+      await until(async () => (await daemonStatus(pair.ctx)).message.includes('gone'));
       assert.is((await watcherOf(pair))?.status, 'active');
       writeFileSync(groups, good);
-      await until(async () => (await daemonStatus(pair.ctx)).message === '', 20_000);
+      await until(async () => (await daemonStatus(pair.ctx)).message === '');
     });
   }));
 
@@ -156,10 +156,10 @@ test('a watcher that crashes begins anew, later and later, and its row says why;
       await reaches(pair, 'active');
       assert.is(opened, 3);
       assert.ok(isTaken(new Error('Nobody caught this.')));
-      await until(() => opened === 4, 20_000);
+      await until(() => opened === 4);
       await reaches(pair, 'active');
       writeFileSync(join(pair.master, 'a/y'), '2');
-      await until(() => existsSync(join(pair.backup, 'a/y')), 20_000);
+      await until(() => existsSync(join(pair.backup, 'a/y')));
       for (let more = 0; more < 4; more += 1) assert.ok(isTaken(new Error('again')));
       assert.not.ok(isTaken(new Error('too often')));
     });
@@ -210,7 +210,7 @@ test('kill -9 in the middle of a copy: the next one is not kept out, and its fir
     const first = start(pair);
     try {
       const partial = join(pair.backup, '.tandem', 'partial');
-      await until(() => bytesBelow(partial) > 1_000_000, 30_000);
+      await until(() => bytesBelow(partial) > 1_000_000);
     } finally {
       first.child.kill('SIGKILL');
       await first.ended;
@@ -218,7 +218,7 @@ test('kill -9 in the middle of a copy: the next one is not kept out, and its fir
     assert.equal([(await daemonStatus(pair.ctx)).running, existsSync(join(pair.backup, 'large.mov'))], [false, false]);
     await setGroupOptions('Archive', ['enable_bandwidth_limit=false'], undefined, pair.ctx);
     await withDaemon(pair, {}, async () => {
-      await until(() => existsSync(join(pair.backup, 'large.mov')), 30_000);
+      await until(() => existsSync(join(pair.backup, 'large.mov')));
       await reaches(pair, 'active');
     });
     assert.is(checksum(join(pair.backup, 'large.mov')), checksum(join(pair.master, 'large.mov')));
@@ -258,7 +258,7 @@ test('a database that is taken away ends it, for the service to begin anew', () 
     const ctx = pair.context();
     const running = runDaemon({}, ctx);
     const ended = refusal(running);
-    await until(async () => (await daemonStatus(ctx)).running, 20_000);
+    await until(async () => (await daemonStatus(ctx)).running);
     renameSync(pair.box.data, `${pair.box.data}-away`);
     assert.match((await ended).message, /taken away/);
   }));

@@ -135,6 +135,7 @@ const LONG = [
   'watch.states',
   'model',
   'cables',
+  'watch.plugs.drives',
 ];
 
 function longFirst(files: readonly string[]): string[] {

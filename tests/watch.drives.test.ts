@@ -29,10 +29,10 @@ driveTest(
             writeFileSync(join(pair.master, `burst${round}/${file}`), `${file}`);
           await pause(round === 1 ? 250 : 600);
           drive.unplug();
-          await until(() => watcher.state === 'waiting for drive' || watcher.state, 15_000);
+          await until(() => watcher.state === 'waiting for drive' || watcher.state);
           await pause(500);
           drive.replug();
-          await until(() => watcher.state === 'active' || `${watcher.state} ${watcher.report.message}`, 20_000);
+          await until(() => watcher.state === 'active' || `${watcher.state} ${watcher.report.message}`);
           await agreed();
         }
         assert.equal(versionsOf(pair.backup), []);

@@ -25,7 +25,7 @@ test('of a sealed group every change arrives sealed, with the key from its file 
     await setForm(pair, { ...LZ4, ...SEALED, encryption_password_file: file });
     const names = (): string[] => readdirSync(join(pair.backup, 'a'), { recursive: true }).map(String).sort();
     const sealedAs = (...wanted: string[]): Promise<void> =>
-      until(() => names().join() === wanted.join() || names().join(), 20_000);
+      until(() => names().join() === wanted.join() || names().join());
 
     writeFileSync(file, 'another one\n');
     const wrong = new Watcher(archive(pair.ctx), pair.context(), {});
@@ -42,7 +42,7 @@ test('of a sealed group every change arrives sealed, with the key from its file 
       renameSync(at('new.txt'), at('day/named.txt'));
       rmSync(at('gone.txt'));
       await sealedAs('clip.mov.lz4.encrypted', 'day', 'day/named.txt.lz4.encrypted');
-      await until(async () => (await listOperations({ status: 'running', limit: 1 }, pair.ctx)).length === 0, 10_000);
+      await until(async () => (await listOperations({ status: 'running', limit: 1 }, pair.ctx)).length === 0);
       const all = await operations();
       const sum = (field: 'files_moved' | 'files_deleted' | 'files_failed'): number =>
         all.reduce((total, one) => total + one[field], 0);
@@ -75,14 +75,14 @@ test('each role of a project is watched on its own drives; one that is away keep
     const back = studio.unplug('assets', 'backup');
     const watching = watchTargets(await targetsOf('Film', {}, ctx), { debounce: 0.2 }, listener, ctx);
     const arrives = (role: (typeof ROLES)[number], name: string): Promise<void> =>
-      until(() => existsSync(at(role, 'backup', `${folders[role]}/${name}`)) || JSON.stringify(states), 20_000);
+      until(() => existsSync(at(role, 'backup', `${folders[role]}/${name}`)) || JSON.stringify(states));
     try {
       await arrives('footage', 'first');
       await arrives('renders', 'first');
       const rows = async (): Promise<string[]> =>
         (await listRealtimeWatchers(studio.ctx)).map(({ role, status }) => `${role} ${status}`).sort();
       const reach = (...wanted: string[]): Promise<void> =>
-        until(async () => (await rows()).join() === wanted.join() || (await rows()).join(), 20_000);
+        until(async () => (await rows()).join() === wanted.join() || (await rows()).join());
       await reach('assets waiting for drive', 'footage active', 'renders active');
       for (const role of ROLES) writeFileSync(at(role, 'master', `${folders[role]}/second`), role);
       await arrives('footage', 'second');
@@ -108,15 +108,15 @@ test('a folder that is not there is said, and is watched when it comes', () =>
     });
     try {
       await watcher.start();
-      await until(() => watcher.state.startsWith('degraded') || watcher.state, 10_000);
+      await until(() => watcher.state.startsWith('degraded') || watcher.state);
       // It comes into being after all.
       mkdirSync(join(pair.master, 'none'));
       writeFileSync(join(pair.master, 'none/x'), '1');
-      await until(() => existsSync(join(pair.backup, 'none/x')), 20_000);
-      await until(() => watcher.state === 'active' || watcher.state, 20_000);
+      await until(() => existsSync(join(pair.backup, 'none/x')));
+      await until(() => watcher.state === 'active' || watcher.state);
       await pause(300);
       writeFileSync(join(pair.master, 'none/y'), '1');
-      await until(() => existsSync(join(pair.backup, 'none/y')), 10_000);
+      await until(() => existsSync(join(pair.backup, 'none/y')));
     } finally {
       await watcher.close();
     }

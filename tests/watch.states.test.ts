@@ -24,7 +24,7 @@ test('a change on the Backup becomes a conflict of the next look, not an endless
       await pause(600);
       assert.is((await operations()).length, 0, 'the Backup is not watched');
       writeFileSync(join(pair.master, 'a/x'), 'and there');
-      await until(async () => (await operations()).length === 1, 10_000);
+      await until(async () => (await operations()).length === 1);
       await pause(1500);
       assert.equal(
         (await operations()).map(({ conflicts_detected }) => conflicts_detected),
@@ -43,7 +43,7 @@ test('more than half deleted is refused, and not tried over and over', () =>
       await watched(pair, { scanEvery: 1, secondLook: 1 }, async ({ watcher, agreed, operations }) => {
         await agreed();
         for (let at = 0; at < 40; at += 1) rmSync(join(pair.master, `a/${at}`));
-        await until(() => watcher.report.message.includes('more than half') || watcher.report.message, 10_000);
+        await until(() => watcher.report.message.includes('more than half') || watcher.report.message);
         await pause(2500);
         assert.equal([await operations(), versionsOf(pair.backup)], [[], []]);
         assert.is(readFileSync(join(pair.backup, 'a/0'), 'utf8'), '0');
@@ -57,11 +57,11 @@ test('a drive that goes is waited for, nothing is deleted, and all is made up fo
       await agreed();
       for (const side of [pair.master, pair.backup]) {
         renameSync(side, `${side}-away`);
-        await until(() => watcher.state === 'waiting for drive' || watcher.state, 10_000);
+        await until(() => watcher.state === 'waiting for drive' || watcher.state);
         writeFileSync(join(side === pair.master ? `${side}-away` : pair.master, 'a/meanwhile'), side);
         await pause(500);
         renameSync(`${side}-away`, side);
-        await until(() => watcher.state === 'active' || watcher.state, 10_000);
+        await until(() => watcher.state === 'active' || watcher.state);
         await agreed();
       }
       writeFileSync(join(pair.master, 'a/after'), '3');
@@ -86,7 +86,7 @@ test('enable, list, pause, resume and disable, from another process', () =>
     const gone = new Promise((done) => child.on('exit', done));
     const state = async (): Promise<string> => (await listRealtimeWatchers(pair.ctx))[0]?.status ?? '';
     const reaches = (wanted: string): Promise<void> =>
-      until(async () => ((await state()) === wanted ? true : await state()), 20_000);
+      until(async () => ((await state()) === wanted ? true : await state()));
     try {
       await reaches('active');
       const twice = await pair.box.run(['watch', 'run', 'Archive']);
@@ -97,7 +97,7 @@ test('enable, list, pause, resume and disable, from another process', () =>
       await pause(1500);
       assert.not.ok(existsSync(join(pair.backup, 'a/y')));
       await pair.box.run(['watch', 'resume', id.slice(0, 8)]);
-      await until(() => existsSync(join(pair.backup, 'a/y')), 20_000);
+      await until(() => existsSync(join(pair.backup, 'a/y')));
       const [listed] = (await pair.box.run(['watch', 'list', '--json'])).json() as Record<string, unknown>[];
       assert.equal(Object.keys(listed ?? {}).slice(0, 7), [
         'watch_id',
@@ -134,7 +134,7 @@ test('a watcher of a folder leaves the rest alone', () =>
       await watcher.start();
       writeFileSync(join(pair.master, 'a/new'), '1');
       writeFileSync(join(pair.master, 'b/new'), '1');
-      await until(() => existsSync(join(pair.backup, 'a/new')), 10_000);
+      await until(() => existsSync(join(pair.backup, 'a/new')));
       assert.not.ok(existsSync(join(pair.backup, 'b')));
     } finally {
       await watcher.close();

@@ -39,7 +39,7 @@ export async function watched(
     await work({
       watcher,
       states,
-      agreed: (limit = 25_000) =>
+      agreed: (limit = LONG_MS) =>
         until(async () => {
           const running = await listOperations({ status: 'running', limit: 1 }, pair.ctx);
           return difference(pair) ?? (running.length === 0 || 'a run has not ended');
@@ -54,7 +54,7 @@ export async function watched(
 /** Asks until the answer is true. @throws with the last other answer after `limit` milliseconds. */
 export async function until(
   question: () => true | string | false | Promise<true | string | false>,
-  limit: number,
+  limit = LONG_MS,
 ): Promise<void> {
   for (const end = Date.now() + limit; ; ) {
     const answer = await question();
@@ -91,6 +91,8 @@ export function overflow(folder: string): void {
   for (let event = 0; event < most * 1.2; event += 1) utimesSync(files[event % 2] as string, event, event);
 }
 
+/** On a slow and busy machine all takes its time. */
+const LONG_MS = 90_000;
 /** Longer than the debounce of these tests, and than the clocks of the drives need to tell two changes apart. */
 const SETTLED_MS = 500;
 
