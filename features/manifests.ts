@@ -195,6 +195,10 @@ export async function pruneAfterRun(
     const drive = side === 'master' ? pair.masterDrive : pair.backupDrive;
     const uuid = side === 'master' ? pair.masterUuid : pair.backupUuid;
     if (uuid === '' || logs[side].isEmpty) continue;
+    const now = ctx.now().getTime();
+    const before = lastPruned.get(uuid);
+    if (before !== undefined && now >= before && now < before + PRUNE_EVERY_MS) continue;
+    lastPruned.set(uuid, now);
     try {
       const rules = await retentionRules(drive.total_size, ended.versions, ended.operation, ctx);
       await prune(pair[side], rules, false, ctx);
@@ -203,6 +207,11 @@ export async function pruneAfterRun(
     }
   }
 }
+
+/** Looking for what is old enough takes as long as the trash is large: a watcher's many small runs do it once an hour. */
+const PRUNE_EVERY_MS = 3_600_000;
+/** By the drive's uuid, in this process: milliseconds since 1970. */
+const lastPruned = new Map<string, number>();
 
 /** What a plan would write, as far as space is concerned. */
 export interface SpacePlan {

@@ -63,6 +63,28 @@ test('a run prunes at its end, and a clock at 2040 prunes nothing', async () => 
   });
 });
 
+test('of many small runs one an hour looks through the trash', async () => {
+  await withPair({ master: { 'a.txt': '1' } }, async (pair) => {
+    const began = Date.now();
+    const run = async (days: number, minutes = 0): Promise<string> => {
+      edit(pair.master, { 'a.txt': `at day ${days}, ${minutes} minutes` });
+      const now = (): Date => new Date(began + days * DAY + minutes * 60_000);
+      return (await pair.sync({}, pair.context({ now }))).operation_id;
+    };
+    await run(0);
+    const first = await run(0, 1);
+    const second = await run(0, 15);
+    for (const days of [29, 58, 87]) await run(days);
+    const kept = (): number[] => [first, second].map((operation) => versionsOf(pair.backup, operation).length);
+    await run(90, 2);
+    assert.equal(kept(), [0, 1]);
+    await run(90, 20);
+    assert.equal(kept(), [0, 1]);
+    await run(90, 63);
+    assert.equal(kept(), [0, 0]);
+  });
+});
+
 test('versions off: what is replaced or deleted goes once it is on the medium and recorded', async () => {
   await withPair({ master: { 'a.txt': '1', 'b.txt': 'b' } }, async (pair) => {
     await setGroupOptions('Archive', ['versions.enabled=false'], undefined, pair.ctx);
