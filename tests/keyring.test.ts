@@ -54,7 +54,6 @@ import { askedSecret, type GivenSecret } from '../shared/secrets.ts';
 import { closeFolder, openRoot } from '../shared/syscalls.ts';
 import { REPOSITORY } from './helpers/cli.ts';
 import { skipped } from './helpers/drives.ts';
-import './helpers/inline-workers.ts';
 import { refusal, snapshotOf, type TestPair, withPair } from './helpers/pair.ts';
 import './helpers/property.ts';
 
