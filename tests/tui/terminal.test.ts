@@ -131,8 +131,7 @@ test('a terminal that takes nothing more holds up neither a run that it started 
       // Resized, and so redrawn, until no buffer on the way takes any more and its write waits for the terminal.
       const { stdout: pid } = spawnSync('ps', ['-o', 'pid=', '--ppid', String(child.pid)], { encoding: 'utf8' });
       const terminal = readlinkSync(`/proc/${pid.trim()}/fd/1`);
-      const written = (): number =>
-        Number(/wchar: (\d+)/.exec(readFileSync(`/proc/${pid.trim()}/io`, 'utf8'))?.[1]);
+      const written = (): number => Number(/wchar: (\d+)/.exec(readFileSync(`/proc/${pid.trim()}/io`, 'utf8'))?.[1]);
       const isHeld = async (): Promise<boolean> => {
         const before = written();
         for (let round = 0; round < 10; round += 1) {
