@@ -169,6 +169,7 @@ function startHelper(plan: LanePlan, lane: Lane): Promise<unknown> {
     const mode = import.meta.url.endsWith('.ts') ? 'source' : 'bundle';
     const worker = new Worker(new URL('../shared/worker.mjs', import.meta.url), {
       argv: [mode, 'lane'],
+      execArgv: [],
       workerData: plan,
       trackUnmanagedFds: false,
       resourceLimits: { maxYoungGenerationSizeMb: 16 },

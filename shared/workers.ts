@@ -285,6 +285,8 @@ export class WorkerPool {
     const own = new SharedArrayBuffer(8);
     const worker = new Worker(new URL('../shared/worker.mjs', import.meta.url), {
       argv,
+      // What this process loads ahead of its program is not loaded again in each thread.
+      execArgv: [],
       workerData: { ...this.data, own } satisfies WorkerData,
       trackUnmanagedFds: false,
       resourceLimits: { maxYoungGenerationSizeMb: 16 },

@@ -12,6 +12,7 @@ import { adoptGroup, looksReformatted, replaceDrive, swapRoles } from '../featur
 import { refillMaster } from '../features/refill.ts';
 import { planSync, syncToBackup } from '../features/sync.ts';
 import type { Context } from '../shared/context.ts';
+import './helpers/inline-workers.ts';
 import { edit, refusal, type TestPair, withPair } from './helpers/pair.ts';
 import { treeOf } from './helpers/world.ts';
 

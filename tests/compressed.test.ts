@@ -512,7 +512,7 @@ test('without the library LZ4 becomes gzip, in a sentence; its files are read al
   assert.ok(isLz4Available());
   const turnedOff = `import { availableCompression, isLz4Available } from '${REPOSITORY}/shared/compressed.ts';
     console.log(JSON.stringify([isLz4Available(), availableCompression('lz4', 3).kind]));`;
-  const ran = spawnSync('npx', ['tsx', '-e', turnedOff], {
+  const ran = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', turnedOff], {
     cwd: REPOSITORY,
     encoding: 'utf8',
     env: { ...process.env, TANDEM_NO_LZ4: '1' },

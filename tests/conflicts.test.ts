@@ -21,6 +21,7 @@ import { besideName } from '../features/resolution.ts';
 import { mergeConflict, resolvePaths } from '../features/settle.ts';
 import { relPath } from '../shared/paths.ts';
 import { driveTest } from './helpers/drives.ts';
+import './helpers/inline-workers.ts';
 import {
   age,
   archive,

@@ -45,7 +45,8 @@ function trial(
   ];
   const child = spawn(process.execPath, words.map(String), {
     cwd: REPOSITORY,
-    env: { ...process.env, TANDEM_NO_FIND: '1', LD_PRELOAD: library, ...env },
+    // One database is asked one thing at a time: more threads would only hand it around.
+    env: { ...process.env, TANDEM_NO_FIND: '1', UV_THREADPOOL_SIZE: '1', LD_PRELOAD: library, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let [stdout, stderr] = ['', ''];

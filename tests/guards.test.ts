@@ -5,6 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { SyncOptions } from '../features/session.ts';
 import { applySavedPlan } from '../features/sync.ts';
+import './helpers/inline-workers.ts';
 import { edit, refusal, type TestPair, versionsOf, withPair } from './helpers/pair.ts';
 import { treeOf, type World } from './helpers/world.ts';
 

@@ -10,6 +10,7 @@ import { factsOf } from '../shared/listing.ts';
 import { makeRow } from '../shared/rows.ts';
 import { closeFolder, openRoot, statAt } from '../shared/syscalls.ts';
 import { driveTest, skipped, type TestDrive } from './helpers/drives.ts';
+import './helpers/inline-workers.ts';
 import { edit, refusal, type TestPair, versionsOf, withPair, withRealPair } from './helpers/pair.ts';
 import { treeOf } from './helpers/world.ts';
 

@@ -61,8 +61,10 @@ test('two processes write while files are set aside: every line is there once an
     const writer = (name: string): Promise<number | null> =>
       new Promise((done) => {
         const env = { ...process.env, TANDEM_CONFIG: box.config, TANDEM_DATA: box.data };
-        const tsx = join(REPOSITORY, 'node_modules/tsx/dist/cli.mjs');
-        spawn(process.execPath, [tsx, file, name], { env, stdio: 'inherit' }).on('exit', done);
+        spawn(process.execPath, ['--import', import.meta.resolve('tsx'), file, name], { env, stdio: 'inherit' }).on(
+          'exit',
+          done,
+        );
       });
     const seen = await followed(ctx, 402, async () => {
       assert.equal(await Promise.all([writer('a'), writer('b')]), [0, 0]);

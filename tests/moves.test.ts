@@ -28,6 +28,7 @@ import { clockRules } from '../shared/rows.ts';
 import { openRoot } from '../shared/syscalls.ts';
 import { REPOSITORY } from './helpers/cli.ts';
 import { type DriveKind, type DriveSpec, driveTest, type TestDrive } from './helpers/drives.ts';
+import './helpers/inline-workers.ts';
 import { edit, type TestPair, versionsOf, withPair, withRealPair } from './helpers/pair.ts';
 import { treeOf, type World } from './helpers/world.ts';
 

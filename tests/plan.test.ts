@@ -11,6 +11,7 @@ import { applySavedPlan, readPlan } from '../features/sync.ts';
 import { TandemError } from '../shared/errors.ts';
 import { Filter, presetPatterns } from '../shared/filters.ts';
 import { isInside, nameProblem, type RelPath } from '../shared/paths.ts';
+import './helpers/inline-workers.ts';
 import { differences, edit, refusal, snapshotOf, type TestPair, versionsOf, withPair } from './helpers/pair.ts';
 import { treeOf } from './helpers/world.ts';
 import './helpers/property.ts';

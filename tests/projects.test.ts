@@ -31,6 +31,7 @@ import { optionSources, targetsOf } from '../features/targets.ts';
 import { verifyFiles } from '../features/verify.ts';
 import { mergeProjects, type Project, readProjects } from '../shared/projects-file.ts';
 import { carriedBy, ROLES, type Studio, withStudio } from './helpers/film.ts';
+import './helpers/inline-workers.ts';
 import { refusal } from './helpers/pair.ts';
 import './helpers/property.ts';
 

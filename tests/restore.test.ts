@@ -22,6 +22,7 @@ import { listVersions, planRestore, restoreFromBackup } from '../features/restor
 import { createContext } from '../shared/context.ts';
 import { sandbox } from './helpers/cli.ts';
 import { driveTest } from './helpers/drives.ts';
+import './helpers/inline-workers.ts';
 import { age, edit, refusal, snapshotOf, usersTree, versionsOf, withPair, withRealPair } from './helpers/pair.ts';
 import { treeOf } from './helpers/world.ts';
 

@@ -1,5 +1,4 @@
 /** Large copies go on where they stopped, and only on what is proved to be the source's. */
-import { createHash } from 'node:crypto';
 import {
   appendFileSync,
   closeSync,
@@ -63,16 +62,14 @@ function partialIn(folder: string): string {
   return join(folder, names[0] ?? '');
 }
 
-const checksum = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex');
-
 async function finished(pair: TestPair, algorithm = 'sha256'): Promise<void> {
   const result = await pair.sync({ options: { checksum_algorithm: algorithm as 'sha256' } });
   assert.equal([result.status, result.problems], ['completed', []]);
-  assert.is(checksum(join(pair.backup, 'a.mov')), checksum(join(pair.master, 'a.mov')));
-  assert.equal(treeOf(pair.backup), treeOf(pair.master));
+  const master = treeOf(pair.master);
+  assert.equal(treeOf(pair.backup), master);
   assert.not(existsSync(join(pair.backup, '.tandem', 'partial', 'resume', 'x')));
   const [row] = await pair.rows();
-  if (algorithm === 'sha256') assert.is(row?.checksum, checksum(join(pair.master, 'a.mov')));
+  if (algorithm === 'sha256') assert.is(`sha256:${row?.checksum}`, master['a.mov']?.content);
 }
 
 for (const algorithm of ALGORITHMS) {

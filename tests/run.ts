@@ -6,9 +6,9 @@
  * TANDEM_TEST_TIMEOUT: seconds per file (400). TANDEM_TEST_JOBS: files at a time (2, or 3 on four cores and more).
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
-import { basename, join, relative } from 'node:path';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, symlinkSync } from 'node:fs';
+import { cpus, tmpdir, userInfo } from 'node:os';
+import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { removeBelow } from './helpers/drives.ts';
 
@@ -126,16 +126,19 @@ function testFiles(folder: string): string[] {
 /** What takes longest, measured on two cores; begun last, one of them would keep a single core busy at the end. */
 const LONG = [
   'crash',
+  'cables',
+  'daemon',
+  'faults',
+  'model',
+  'schedule.years',
   'stored.crash',
-  'watch',
+  'stored.drives',
   'sync',
   'sync.drives',
   'verify.fuse.drives',
-  'sync.property',
-  'watch.states',
-  'model',
-  'cables',
+  'watch',
   'watch.plugs.drives',
+  'watch.states',
 ];
 
 function longFirst(files: readonly string[]): string[] {
@@ -160,6 +163,7 @@ async function runFile(
     };
   }
   mkdirSync(temporary);
+  shareCaches(dirname(temporary), temporary);
   const started = performance.now();
   const { output, code, late } = await runProcess(file, temporary, running, options.timeout);
   const judged = judge(output, { code, late }, options.strict);
@@ -169,6 +173,23 @@ async function runFile(
     judged.reasons.push(`it left behind (now removed): ${left.join(', ')}`);
   }
   return { ...judged, output, seconds: (performance.now() - started) / 1000 };
+}
+
+/**
+ * Compiled code is the same for every file: what tsx made of a source, which it keeps in the temporary folder, and what V8
+ * made of the bundles. Both are written by all at the same time, and read only as far as they fit the source.
+ */
+function shareCaches(run: string, temporary: string): void {
+  const tsx = `tsx-${process.geteuid?.() ?? userInfo().username}`;
+  const code = join('cache', 'tandem', 'code');
+  for (const [shared, own] of [
+    [join(tmpdir(), tsx), join(temporary, tsx)],
+    [join(run, code), join(temporary, code)],
+  ] as const) {
+    mkdirSync(shared, { recursive: true, mode: 0o700 });
+    mkdirSync(dirname(own), { recursive: true, mode: 0o700 });
+    symlinkSync(shared, own);
+  }
 }
 
 /** The temporary folder and tandem's own folders are the file's alone, so that no test touches the user's. */

@@ -21,6 +21,7 @@ import { type Entry, eachRecord, entryAt } from '../shared/listing.ts';
 import { alwaysExcluded, mountsBelow, type Scan, type ScanRequest, scanTree, walkTree } from '../shared/scan.ts';
 import { closeFolder, openRoot } from '../shared/syscalls.ts';
 import { removeBelow, skipped } from './helpers/drives.ts';
+import './helpers/inline-workers.ts';
 import { withPair } from './helpers/pair.ts';
 import './helpers/property.ts';
 

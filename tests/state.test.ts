@@ -21,6 +21,7 @@ import { factsField, rowChecks } from '../shared/listing.ts';
 import type { BaselineRow } from '../shared/rows.ts';
 import { type DriveState, readState, writeState } from '../shared/state.ts';
 import { closeDriveRoot, type DriveRoot, openDriveRoot } from '../shared/store.ts';
+import './helpers/inline-workers.ts';
 import './helpers/property.ts';
 import { ensurePair, writeBaseline } from '../shared/baseline.ts';
 import { driveTest } from './helpers/drives.ts';

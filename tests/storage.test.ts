@@ -18,6 +18,7 @@ import { verifyFiles } from '../features/verify.ts';
 import type { SparseOptions } from '../shared/options.ts';
 import { addSavings, savingsText, spaceSavings } from '../shared/space.ts';
 import { calculateSpaceSavings, type Storage, storageOf } from '../shared/storage.ts';
+import './helpers/inline-workers.ts';
 import { refusal, type TestPair, usersTree, withPair } from './helpers/pair.ts';
 
 const test = suite('storage');

@@ -17,6 +17,7 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errnoOf } from '../shared/errors.ts';
+import './helpers/inline-workers.ts';
 import { age, type TestPair, withPair } from './helpers/pair.ts';
 import { treeOf } from './helpers/world.ts';
 import './helpers/property.ts';

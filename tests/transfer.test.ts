@@ -669,7 +669,7 @@ function acquiredInTime(root: string): boolean {
   const script = `const { DriveLock } = await import(process.argv[1] + '/shared/lock.ts'); const { openRoot } = await import(process.argv[1] + '/shared/syscalls.ts');
     (await DriveLock.acquire(openRoot(process.argv[2]), { label: 'D', wait: 0, breakLock: false, network: false, signal: new AbortController().signal })).release();`;
   const args = ['--import', 'tsx', '--input-type=module', '-e', script, REPOSITORY, root];
-  return spawnSync(process.execPath, args, { cwd: REPOSITORY, timeout: 8000, killSignal: 'SIGKILL' }).status === 0;
+  return spawnSync(process.execPath, args, { cwd: REPOSITORY, timeout: 30_000, killSignal: 'SIGKILL' }).status === 0;
 }
 
 for (const text of ['[]', '{}', 'null', '7', '"x"', '']) {

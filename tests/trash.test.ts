@@ -9,6 +9,7 @@ import { undoOperation } from '../features/undo.ts';
 import { readManifest } from '../shared/manifest.ts';
 import { choosePrunable, type KeptOperation, type RetentionRules } from '../shared/retention.ts';
 import { closeFolder, openRoot } from '../shared/syscalls.ts';
+import './helpers/inline-workers.ts';
 import { edit, refusal, snapshotOf, versionsOf, withPair } from './helpers/pair.ts';
 
 const test = suite('trash');

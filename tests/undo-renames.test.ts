@@ -20,6 +20,7 @@ import { listOperations } from '../features/history.ts';
 import { planUndo, undoOperation } from '../features/undo.ts';
 import { REPOSITORY } from './helpers/cli.ts';
 import { driveTest } from './helpers/drives.ts';
+import './helpers/inline-workers.ts';
 import { edit, type TestPair, usersTree, versionsOf, withPair, withRealPair } from './helpers/pair.ts';
 
 const test = suite('undo-renames');

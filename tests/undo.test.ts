@@ -11,6 +11,7 @@ import { undoOperation } from '../features/undo.ts';
 import { readConflicts } from '../shared/inbox.ts';
 import { REPOSITORY } from './helpers/cli.ts';
 import { driveTest } from './helpers/drives.ts';
+import './helpers/inline-workers.ts';
 import {
   archive,
   edit,

@@ -124,6 +124,7 @@ class Trial {
     this.native.arm(0, 0, 0);
     await this.sync();
     this.report.calls = this.native.count();
+    this.native.arm(-1, 0, 0);
     return this.report.calls;
   }
 
@@ -142,7 +143,7 @@ class Trial {
       (error: unknown) => (error instanceof TandemError ? error.code : messageOf(error)),
     );
     const hit = this.native.hit();
-    this.native.arm(0, 0, 0);
+    this.native.arm(-1, 0, 0);
     this.native.only('');
     this.count(this.report.ends, end);
     this.count(this.report.hit, hit);

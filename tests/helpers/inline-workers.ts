@@ -1,6 +1,10 @@
 /**
  * Tasks for worker threads are carried out at once, in the thread of the test: no thread has to be started for each of
  * thousands of small runs, and what happens in them happens in a known order. Import it before the first run.
+ *
+ * For tests about what a run decides and leaves behind. What is about threads themselves, kills, stops in mid-file, pauses and
+ * limits, progress, real drives that go, or key rings stays on real threads: sync, sync.drives, transfer, workers, resume,
+ * crash, cables, throttle, verify, manifest, watch and more.
  */
 
 import { type Digest, type Hashers, hashersFor } from '../../shared/digests.ts';

@@ -94,8 +94,8 @@ export function treeOf(root: string, omit: readonly ('mode' | 'mtime')[] = []): 
 // --- internal ---
 
 function contentOf(bytes: Buffer): string {
-  const text = bytes.toString('utf8');
-  const plain = bytes.length <= 4096 && Buffer.from(text).equals(bytes);
+  const text = bytes.length <= 4096 ? bytes.toString('utf8') : undefined;
+  const plain = text !== undefined && Buffer.from(text).equals(bytes);
   return plain ? text : `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
