@@ -181,7 +181,7 @@ test('a log cut off behind its header, or whose header is torn, keeps nobody fro
       await (await file.write()).run(INSERT, ['3']);
       assert.equal(await (await file.read())?.get(COUNT), { n: 2 }, name);
       await file.close();
-      assert.ok(performance.now() - start < 5000, name);
+      assert.ok(performance.now() - start < 30_000, name);
     }
   }));
 

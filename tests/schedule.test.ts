@@ -213,7 +213,7 @@ test('what a stop cuts short stays owed', () =>
     const before = Date.now();
     stop.abort();
     await scheduler.close();
-    assert.ok(Date.now() - before < 3000);
+    assert.ok(Date.now() - before < 20_000);
     const { due, waiting } = await one('nightly');
     assert.ok(due !== null);
     assert.match(waiting ?? '', /was stopped/);
