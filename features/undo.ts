@@ -22,6 +22,7 @@ import type { WorkerPool } from '../shared/workers.ts';
 import { RunControl } from './control.ts';
 import { getGroup } from './groups.ts';
 import {
+  doubtRows,
   ensurePair,
   type FileAction,
   getOperation,
@@ -285,6 +286,9 @@ class Undo {
   /** Before anything changes: a run that follows a crash must find these paths held. */
   private async hold(steps: readonly Pick<UndoStep, 'path' | 'current' | 'before'>[]): Promise<void> {
     await this.wait(steps.map(({ path, current, before }) => [path, before ?? current ?? '', before]));
+    // Without file ids a former state can look like the recorded one to the last bit.
+    const paths = steps.map(({ path }) => this.meant(path));
+    if (this.pairId !== 0 && !this.view.backupTraits.stable_ids) await doubtRows(this.pairId, paths, this.ctx);
   }
 
   /** @returns how many paths are put into the inbox. */

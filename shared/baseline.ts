@@ -113,6 +113,16 @@ export async function dropRows(db: Database, pairId: number, paths: readonly str
 }
 
 /** Records checked rows; inside a transaction. */
+/** What was recorded of these paths holds no more, though facts may not show it: a run looks at their content. */
+export async function doubtRows(pairId: number, paths: readonly string[], ctx: Context): Promise<void> {
+  const db = await ctx.db();
+  await db.run(
+    `UPDATE file_sync_history SET doubt = 'racy'
+      WHERE pair_id = ?1 AND doubt = '' AND relative_path IN (SELECT value FROM json_each(?2))`,
+    [pairId, JSON.stringify(paths)],
+  );
+}
+
 export async function putRows(
   db: Database,
   pairId: number,

@@ -22,6 +22,7 @@ import {
   withPair,
   withRealPair,
 } from './helpers/pair.ts';
+import { world } from './helpers/world.ts';
 
 const test = suite('undo');
 
@@ -113,6 +114,27 @@ driveTest(
     { label: 'B', fs: 'exfat' },
   ],
   (drives) => withRealPair(drives, { master: BEFORE }, thereAndBack),
+);
+
+driveTest(
+  test,
+  'a former state that looks like the recorded one to the last bit is undone for good as well',
+  [
+    { label: 'M', fs: 'ext4' },
+    { label: 'B', fs: 'exfat' },
+  ],
+  (drives) =>
+    withRealPair(drives, { master: { 'a.txt': { content: 'old content', mtime: 1_700_000_000 } } }, async (pair) => {
+      await pair.sync();
+      world({ 'a.txt': { content: 'new content', mtime: 1_700_000_000 } }, pair.master);
+      const second = await pair.sync();
+      assert.is(second.files_copied, 1, 'ext4 tells them apart');
+      await undoOperation(second.operation_id, {}, pair.ctx);
+      const run = await pair.sync();
+      assert.equal([run.files_copied, run.conflicts_detected], [0, 1]);
+      assert.is(readFileSync(join(pair.backup, 'a.txt'), 'utf8'), 'old content');
+      assert.equal(await waiting(pair), ['a.txt']);
+    }),
 );
 
 test('a first sync is undone: everything it made goes to the trash', async () => {
