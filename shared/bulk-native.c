@@ -1,6 +1,6 @@
 /*
- * The inner loops of shared/bulk-transfer.ts for plain small new files, in one call for many of them. Whatever is not
- * entirely ordinary is left as it was and reported as such: the TypeScript, which knows every case, then does it.
+ * Chunks of sealed files, and the inner loops of shared/bulk-transfer.ts for small new files, in one call for many of them.
+ * What of those is not entirely ordinary is left as it was and reported as such: the TypeScript, which knows every case, then does it.
  * Linux only. The cryptography is that of the OpenSSL inside the running Node.js.
  */
 #define _GNU_SOURCE
@@ -24,8 +24,12 @@ int EVP_EncryptInit_ex(EVP_CIPHER_CTX *context, const EVP_CIPHER *cipher, void *
 int EVP_EncryptUpdate(EVP_CIPHER_CTX *context, unsigned char *out, int *written, const unsigned char *in, int length);
 int EVP_EncryptFinal_ex(EVP_CIPHER_CTX *context, unsigned char *out, int *written);
 int EVP_CIPHER_CTX_ctrl(EVP_CIPHER_CTX *context, int what, int length, void *value);
+int EVP_DecryptInit_ex(EVP_CIPHER_CTX *context, const EVP_CIPHER *cipher, void *engine, const unsigned char *key,
+                       const unsigned char *nonce);
+int EVP_DecryptUpdate(EVP_CIPHER_CTX *context, unsigned char *out, int *written, const unsigned char *in, int length);
+int EVP_DecryptFinal_ex(EVP_CIPHER_CTX *context, unsigned char *out, int *written);
 void OPENSSL_cleanse(void *bytes, size_t length);
-enum { GCM_GET_TAG = 0x10 };
+enum { GCM_GET_TAG = 0x10, GCM_SET_TAG = 0x11 };
 
 /* One for each file, in the layout that bulk-native.ts reads. */
 struct record {
@@ -124,6 +128,51 @@ static void hmac(const void *key, size_t key_length, const void *message, size_t
   OPENSSL_cleanse(pad, sizeof pad);
 }
 
+static void nonce_of(unsigned char *nonce, const unsigned char *header, uint32_t counter, int last) {
+  memcpy(nonce, header + 30, PREFIX);
+  for (int at = 0; at < 4; at += 1) nonce[PREFIX + at] = (unsigned char)(counter >> (24 - 8 * at));
+  nonce[11] = last ? 1 : 0;
+}
+
+static int seal_chunk(EVP_CIPHER_CTX *context, const unsigned char *key, const unsigned char *header, uint32_t counter,
+                      int last, const unsigned char *plain, int size, unsigned char *out) {
+  unsigned char nonce[12];
+  int length = 0;
+  nonce_of(nonce, header, counter, last);
+  return EVP_EncryptInit_ex(context, EVP_aes_256_gcm(), NULL, key, nonce) == 1 &&
+         EVP_EncryptUpdate(context, NULL, &length, header, HEADER) == 1 &&
+         EVP_EncryptUpdate(context, out, &length, plain, size) == 1 && length == size &&
+         EVP_EncryptFinal_ex(context, out + size, &length) == 1 &&
+         EVP_CIPHER_CTX_ctrl(context, GCM_GET_TAG, TAG, out + size) == 1;
+}
+
+/* sealChunk() of sealed.ts, into `out`. Returns the bytes there; -1: not done. */
+int tandem_seal(const unsigned char *key, const unsigned char *header, uint32_t counter, int last,
+                const unsigned char *plain, int size, unsigned char *out) {
+  EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+  int good = context != NULL && seal_chunk(context, key, header, counter, last, plain, size, out);
+  EVP_CIPHER_CTX_free(context);
+  return good ? size + TAG : -1;
+}
+
+/* openChunk() of sealed.ts, into `out`. Returns the bytes there; -1: the tag is wrong, or it was not done; `out` is wiped. */
+int tandem_open(const unsigned char *key, const unsigned char *header, uint32_t counter, int last,
+                const unsigned char *bytes, int length_with_tag, unsigned char *out) {
+  EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+  unsigned char nonce[12];
+  int length = 0, size = length_with_tag - TAG;
+  nonce_of(nonce, header, counter, last);
+  int good = context != NULL && size >= 0 &&
+             EVP_DecryptInit_ex(context, EVP_aes_256_gcm(), NULL, key, nonce) == 1 &&
+             EVP_DecryptUpdate(context, NULL, &length, header, HEADER) == 1 &&
+             EVP_DecryptUpdate(context, out, &length, bytes, size) == 1 && length == size &&
+             EVP_CIPHER_CTX_ctrl(context, GCM_SET_TAG, TAG, (void *)(bytes + size)) == 1 &&
+             EVP_DecryptFinal_ex(context, out + size, &length) == 1;
+  EVP_CIPHER_CTX_free(context);
+  if (!good && size > 0) OPENSSL_cleanse(out, (size_t)size);
+  return good ? size : -1;
+}
+
 /* The whole sealed file of one chunk, as Sealer of sealed.ts makes it. */
 static int seal_content(EVP_CIPHER_CTX *context, const struct seal *seal, const unsigned char *random, size_t size) {
   static const char file[] = "tandem file v1\x01", commit[] = "tandem commit v1\x01";
@@ -139,16 +188,7 @@ static int seal_content(EVP_CIPHER_CTX *context, const struct seal *seal, const 
   hmac(random, SALT, seal->key, 32, secret);
   hmac(secret, 32, file, sizeof file - 1, key);
   hmac(secret, 32, commit, sizeof commit - 1, header + 57);
-  unsigned char nonce[12] = {0};
-  memcpy(nonce, header + 30, PREFIX);
-  nonce[11] = 1;
-  int length = 0;
-  unsigned char *body = sealed + HEADER;
-  int good = EVP_EncryptInit_ex(context, EVP_aes_256_gcm(), NULL, key, nonce) == 1 &&
-             EVP_EncryptUpdate(context, NULL, &length, header, HEADER) == 1 &&
-             EVP_EncryptUpdate(context, body, &length, content, (int)size) == 1 && length == (int)size &&
-             EVP_EncryptFinal_ex(context, body + size, &length) == 1 &&
-             EVP_CIPHER_CTX_ctrl(context, GCM_GET_TAG, TAG, body + size) == 1;
+  int good = seal_chunk(context, key, header, 0, 1, content, (int)size, sealed + HEADER);
   OPENSSL_cleanse(secret, sizeof secret);
   OPENSSL_cleanse(key, sizeof key);
   return good;

@@ -1,17 +1,13 @@
-/**
- * The compiled inner loops of shared/bulk-native.c: plain small new files, many in one call. `npm run build` compiles them
- * where there is a C compiler; everything works without them, only small files are copied more slowly.
- */
-import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+/** The compiled loops of shared/bulk-native.c: small new files, many in one call. Without them all goes on, only more slowly. */
+import { randomBytes } from 'node:crypto';
+import { type Compiled, compiled } from './compiled.ts';
 import type { FolderCache } from './folders.ts';
 import { checksumKey, type GroupKey } from './keyring.ts';
 import { factsOf } from './listing.ts';
 import { parentOf } from './paths.ts';
 import { partialName } from './recover.ts';
 import type { Suffix } from './stored.ts';
-import { type Dir, functionsOf, hasNative, statIn } from './syscalls.ts';
+import { type Dir, statIn } from './syscalls.ts';
 import type { TransferSession } from './tasks.ts';
 
 /** Files of one call: between two calls a run looks whether it is to stop. */
@@ -48,13 +44,13 @@ export function sealOf(key: GroupKey): Buffer {
 
 /** The loops for one run, in one thread. */
 export class BulkLoops {
-  readonly library: Library;
+  readonly library: Compiled;
   private readonly rules: readonly number[];
   /** Of the call in hand. */
   readonly rows = Buffer.allocUnsafeSlow(ROWS);
   private readonly spare: Buffer[] = [];
 
-  private constructor(library: Library, session: TransferSession) {
+  private constructor(library: Compiled, session: TransferSession) {
     const { traits, owner, masterStable, masterClock, reversed } = session;
     this.library = library;
     const any = -1;
@@ -76,7 +72,7 @@ export class BulkLoops {
 
   /** Null where they were not compiled, or cannot be loaded. */
   static forRun(session: TransferSession): BulkLoops | null {
-    const library = loaded();
+    const library = compiled();
     return library && new BulkLoops(library, session);
   }
 
@@ -188,15 +184,7 @@ export class BulkGroup {
   }
 }
 
-/** Loads them, and the system calls, ahead of their use. */
-export function loadNative(): void {
-  hasNative();
-  loaded();
-}
-
 // --- internal ---
-
-type Library = NonNullable<ReturnType<typeof functionsOf<'stage' | 'place'>>>;
 
 /** Descriptors of the folders that they lie in. */
 function foldersOf(paths: readonly string[], folders: FolderCache): number[] {
@@ -215,23 +203,4 @@ function foldersOf(paths: readonly string[], folders: FolderCache): number[] {
     }
     return fd;
   });
-}
-
-let library: Library | null | undefined;
-
-function loaded(): Library | null {
-  if (library !== undefined) return library;
-  library = null;
-  if (process.platform !== 'linux') return library;
-  const source = fileURLToPath(new URL('../shared/bulk-native.c', import.meta.url));
-  if (!existsSync(source)) return library;
-  // The build names it after its source: what was compiled from another one is not used.
-  const hash = createHash('sha256').update(readFileSync(source)).digest('hex').slice(0, 16);
-  const file = fileURLToPath(new URL(`../dist/bulk-native-${hash}.so`, import.meta.url));
-  if (!existsSync(file)) return library;
-  library = functionsOf(file, {
-    stage: 'void tandem_stage(int, const void*, const void*, int, const void*, void*, const void*, const void*)',
-    place: 'int tandem_place(int, const void*, const void*, int, const void*, void*, const char*, void*)',
-  });
-  return library;
 }

@@ -40,7 +40,9 @@ export function encoderFor(suffix: Suffix, settings: CodecSettings, { name, size
   if (compression !== null) steps.push(new Compressor(compression, settings.compressionLevel, { size, mtime }, name));
   if (sealed) {
     // What a container adds to content that does not shrink is less than this.
-    const sealer = new Sealer({ kind: 'group_key', ...needed(settings.key) }, {}, Math.ceil(size + size / 64) + 512);
+    const most = Math.ceil(size + size / 64) + 512;
+    // Behind a compressor it is given several pieces in a row.
+    const sealer = new Sealer({ kind: 'group_key', ...needed(settings.key) }, {}, most, compression === null);
     steps.push(withHeader(sealer));
   }
   return chained(steps);

@@ -7,7 +7,17 @@ import { fstatSync, readSync, writeSync, writevSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, errnoOf, messageOf, TandemError } from './errors.ts';
-import { type ChunkKeys, HEADER_BYTES, openChunk, plainSize, readHeader, sealChunk, TAG_BYTES } from './sealed.ts';
+import {
+  type ChunkKeys,
+  HEADER_BYTES,
+  openChunk,
+  openChunkInto,
+  plainSize,
+  readHeader,
+  sealChunk,
+  sealChunkInto,
+  TAG_BYTES,
+} from './sealed.ts';
 
 /** Bytes; a smaller file is done before a helper has begun. */
 export const LANES_FROM = 64 * 1024 * 1024;
@@ -88,6 +98,7 @@ export class Lane {
   private readonly keys: ChunkKeys;
   private readonly words: Int32Array;
   private readonly buffer: Buffer;
+  private readonly out: Buffer;
   private readonly chunk: number;
   private readonly chunks: number;
   private readonly perRange: number;
@@ -103,6 +114,7 @@ export class Lane {
     this.chunks = Math.max(1, Math.ceil(plan.plain / this.chunk));
     this.perRange = Math.max(1, RANGE / this.chunk);
     this.buffer = Buffer.allocUnsafeSlow(this.perRange * (this.chunk + TAG_BYTES));
+    this.out = Buffer.allocUnsafeSlow(this.buffer.length);
   }
 
   /** The next range, read, sealed or opened, and written; false when there is none. */
@@ -113,11 +125,14 @@ export class Lane {
     const { way, input, output } = this.plan;
     const [from, to] = way === 'seal' ? [this.plainAt, this.sealedAt] : [this.sealedAt, this.plainAt];
     const bytes = readWholly(input, this.buffer.subarray(0, from(end) - from(first)), from(first));
-    const carry = way === 'seal' ? sealChunk : openChunk;
+    const [into, carry] = way === 'seal' ? [sealChunkInto, sealChunk] : [openChunkInto, openChunk];
     const out: Buffer[] = [];
     for (let at = first; at < end; at += 1) {
       const part = bytes.subarray(from(at) - from(first), from(at + 1) - from(first));
-      out.push(...carry(this.keys, at, at === this.chunks - 1, part));
+      const place = this.out.subarray(to(at) - to(first), to(at + 1) - to(first));
+      const last = at === this.chunks - 1;
+      if (into(this.keys, at, last, part, place) === place.length) out.push(place);
+      else out.push(...carry(this.keys, at, last, part));
     }
     writeWholly(output, out, to(first));
     return true;
@@ -139,6 +154,7 @@ export class Lane {
   wipe(): void {
     this.keys.key.fill(0);
     this.buffer.fill(0);
+    this.out.fill(0);
   }
 
   private readonly plainAt = (chunk: number): number => Math.min(chunk * this.chunk, this.plan.plain);

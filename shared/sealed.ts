@@ -15,6 +15,7 @@ import {
   timingSafeEqual,
 } from 'node:crypto';
 import { promisify } from 'node:util';
+import { compiled } from './compiled.ts';
 import { TandemError } from './errors.ts';
 
 /** What a key is made of. */
@@ -108,6 +109,36 @@ export function sealChunk({ key, header }: ChunkKeys, counter: number, last: boo
   return out;
 }
 
+/**
+ * The same into memory that is there, with as many bytes more as a tag has: nothing has to be made and collected.
+ * @returns the bytes there, or null where that is not possible.
+ */
+export function sealChunkInto(
+  keys: ChunkKeys,
+  counter: number,
+  last: boolean,
+  plain: Uint8Array,
+  out: Buffer,
+): number | null {
+  nonceOf(keys.header, counter, last);
+  const { key, header } = keys;
+  const bytes = compiled()?.seal(key, header, counter, last ? 1 : 0, plain, plain.length, out) ?? -1;
+  return bytes < 0 ? null : bytes;
+}
+
+/** The counterpart; null also where the chunk is damaged, which `openChunk` then says. */
+export function openChunkInto(
+  keys: ChunkKeys,
+  counter: number,
+  last: boolean,
+  sealed: Uint8Array,
+  out: Buffer,
+): number | null {
+  const { key, header } = keys;
+  const bytes = compiled()?.open(key, header, counter, last ? 1 : 0, sealed, sealed.length, out) ?? -1;
+  return bytes < 0 ? null : bytes;
+}
+
 /** The content in pieces, once its tag was checked. @throws TandemError `failed` for a chunk that is damaged or another one. */
 export function openChunk({ key, header }: ChunkKeys, counter: number, last: boolean, sealed: Uint8Array): Buffer[] {
   const end = sealed.length - TAG_BYTES;
@@ -134,9 +165,16 @@ export class Sealer {
   private pending: Buffer = NOTHING;
   private filled = 0;
   private counter = 0;
+  /** Where chunks are put, where what comes out need not last; else each gets memory of its own. */
+  private out: Buffer | undefined;
+  private used = 0;
 
-  /** @param expected bytes of content, as far as it is known: so much memory is taken at first. */
-  constructor(secret: Secret, options: SealOptions = {}, expected: number = CHUNK) {
+  /**
+   * @param expected bytes of content, as far as it is known: so much memory is taken at first.
+   * @param reuse what comes out holds until the next call only.
+   */
+  constructor(secret: Secret, options: SealOptions = {}, expected: number = CHUNK, reuse = false) {
+    if (reuse) this.out = NOTHING;
     this.keys = sealingKeys(secret, options);
     this.header = this.keys.header;
     this.size = options.chunkSize ?? CHUNK;
@@ -145,7 +183,12 @@ export class Sealer {
 
   /** `update` and `final` of all there is, without a copy of it where it fits into one chunk. */
   whole(plain: Uint8Array): Buffer[] {
-    if (plain.length > this.size) return [...this.update(plain), ...this.final()];
+    if (plain.length > this.size) {
+      const most = this.update(plain);
+      // `final` would begin at the same place of the memory again.
+      return this.out ? [...most.map((piece) => Buffer.from(piece)), ...this.final()] : [...most, ...this.final()];
+    }
+    this.makeRoom(plain.length);
     const out = this.seal(plain, true);
     this.keys.key.fill(0);
     return out;
@@ -154,6 +197,7 @@ export class Sealer {
   /** A full chunk is sealed only when more follows: the last one is marked. */
   update(plain: Uint8Array): Buffer[] {
     const out: Buffer[] = [];
+    this.makeRoom(this.filled + plain.length);
     for (let at = 0; at < plain.length; ) {
       if (this.filled === this.size) out.push(...this.sealPending(false));
       // What more follows after needs no copy.
@@ -173,6 +217,7 @@ export class Sealer {
 
   /** The last chunk; wipes the key and what is left of the content. */
   final(): Buffer[] {
+    this.makeRoom(this.filled);
     const out = this.sealPending(true);
     this.keys.key.fill(0);
     this.pending.fill(0);
@@ -193,9 +238,25 @@ export class Sealer {
   }
 
   private seal(plain: Uint8Array, last: boolean): Buffer[] {
-    const sealed = sealChunk(this.keys, this.counter, last, plain);
+    const { counter } = this;
     this.counter += 1;
-    return sealed;
+    if (this.out) {
+      const place = this.out.subarray(this.used);
+      const bytes = sealChunkInto(this.keys, counter, last, plain, place);
+      if (bytes !== null) {
+        this.used += bytes;
+        return [place.subarray(0, bytes)];
+      }
+    }
+    return sealChunk(this.keys, counter, last, plain);
+  }
+
+  /** For all chunks of one call, of so much content. */
+  private makeRoom(content: number): void {
+    if (!this.out) return;
+    this.used = 0;
+    const bytes = content + (Math.floor(content / this.size) + 1) * TAG_BYTES;
+    if (this.out.length < bytes) this.out = Buffer.allocUnsafeSlow(bytes);
   }
 }
 

@@ -1,7 +1,7 @@
 /** Inside a worker thread: carries out the tasks of shared/workers.ts one after the other. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { asideFactory } from './aside.ts';
-import { loadNative } from './bulk-native.ts';
+import { loadNative } from './compiled.ts';
 import type { Control } from './content.ts';
 import { type Digest, hashersFor } from './digests.ts';
 import { errnoOf, messageOf } from './errors.ts';

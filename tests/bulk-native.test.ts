@@ -3,7 +3,7 @@
  * reasons, whatever the files are and whatever happens to them in between.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   chmodSync,
   chownSync,
@@ -30,6 +30,15 @@ import { hasherFactory, keyedChecksum, keyedFactory } from '../shared/hash.ts';
 import { checksumKey, type GroupKey } from '../shared/keyring.ts';
 import { factsOf, rowChecks } from '../shared/listing.ts';
 import { type RowTuple, rowOfTuple } from '../shared/rows.ts';
+import {
+  openChunk,
+  openChunkInto,
+  Sealer,
+  sealChunk,
+  sealChunkInto,
+  sealingKeys,
+  TAG_BYTES,
+} from '../shared/sealed.ts';
 import type { Suffix } from '../shared/stored.ts';
 import { closeFolder, openRoot, type Stat, statAt } from '../shared/syscalls.ts';
 import type { PlacedGroup, StagedGroup, TransferSession } from '../shared/tasks.ts';
@@ -410,5 +419,67 @@ loopTest('no two sealed files have a salt or a key in common', () =>
     assert.is(new Set(heads.map((head) => head.slice(0, 32))).size, 300);
   }),
 );
+
+loopTest(
+  'chunks that are sealed into memory open as the others do, the other way round too, and damaged ones do not',
+  async () => {
+    const keys = sealingKeys({ kind: 'group_key', ...KEY });
+    await fc.assert(
+      fc.property(
+        fc.uint8Array({ maxLength: 5000 }),
+        fc.nat(0xffff_ffff),
+        fc.boolean(),
+        fc.nat(),
+        (bytes, counter, last, at) => {
+          const plain = Buffer.from(bytes);
+          const out = Buffer.alloc(plain.length + TAG_BYTES);
+          assert.is(sealChunkInto(keys, counter, last, plain, out), out.length);
+          assert.ok(out.equals(Buffer.concat(sealChunk(keys, counter, last, plain))));
+          assert.ok(Buffer.concat(openChunk(keys, counter, last, out)).equals(plain));
+          const back = Buffer.alloc(plain.length, 0xaa);
+          assert.is(openChunkInto(keys, counter, last, out, back), plain.length);
+          assert.ok(back.equals(plain));
+          for (const wrong of [
+            openChunkInto(keys, counter, !last, out, back),
+            openChunkInto(keys, counter ^ 1, last, out, back),
+          ])
+            assert.is(wrong, null);
+          const flipped = Buffer.from(out);
+          flipped[at % out.length] = (flipped[at % out.length] as number) ^ 1;
+          assert.is(openChunkInto(keys, counter, last, flipped, back), null);
+          assert.ok(
+            back.every((byte) => byte === 0),
+            'nothing that was not proved is left',
+          );
+          assert.is(openChunkInto(keys, counter, last, out.subarray(0, at % TAG_BYTES), back), null);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  },
+);
+
+loopTest('a sealer that uses its memory again gives what opens to the same', async () => {
+  const chunkSize = 4096;
+  await fc.assert(
+    fc.property(fc.array(fc.nat(3 * chunkSize + 1), { maxLength: 8 }), fc.boolean(), (sizes, whole) => {
+      const plain = randomBytes(sizes.reduce((sum, size) => sum + size, 0));
+      const sealer = new Sealer({ kind: 'group_key', ...KEY }, { chunkSize }, chunkSize, true);
+      const sealed: Buffer[] = [sealer.header];
+      const take = (pieces: readonly Buffer[]): void => void sealed.push(Buffer.concat(pieces));
+      if (whole) take(sealer.whole(plain));
+      else {
+        let at = 0;
+        for (const size of sizes) {
+          take(sealer.update(plain.subarray(at, at + size)));
+          at += size;
+        }
+        take(sealer.final());
+      }
+      assert.ok(opened(Buffer.concat(sealed)).equals(plain));
+    }),
+    { numRuns: 300 },
+  );
+});
 
 test.run();

@@ -543,7 +543,7 @@ const { hasherFactory } = await import('${repo}/shared/hash.ts');
 const { Sealer } = await import('${repo}/shared/sealed.ts');
 const [mode, algorithm, plain, vault] = process.argv.slice(2);
 const near = await hasherFactory(algorithm);
-const sealer = new Sealer({ kind: 'key_file', bytes: Buffer.alloc(64, 1) });
+const sealer = new Sealer({ kind: 'key_file', bytes: Buffer.alloc(64, 1) }, {}, 262144, true);
 const began = performance.now();
 const hasher = mode === 'both' ? asideFactory(algorithm, near)() : mode === 'hash' ? near() : undefined;
 const own = Buffer.allocUnsafeSlow(1024 * 1024);
