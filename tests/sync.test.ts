@@ -989,12 +989,14 @@ for (const env of [
 
 test('progress as NDJSON has the documented fields, and the history the counts', async () => {
   await withPair({ master: { a: '1', b: '22' } }, async (pair) => {
-    edit(pair.master, { big: 'x'.repeat(60_000_000) });
+    edit(pair.master, { big: 'x'.repeat(20_000_000) });
     const result = await pair.box.run([
       'sync',
       'run',
       'Archive',
       '--json',
+      '--bwlimit',
+      '20',
       '--progress',
       'json',
       '--verify',
@@ -1032,7 +1034,7 @@ test('progress as NDJSON has the documented fields, and the history the counts',
     const [operation] = await listOperations({ limit: 1 }, pair.ctx);
     assert.equal(
       [operation?.uuid, operation?.status, operation?.files_copied, operation?.bytes_copied],
-      [operation_id, 'completed', 3, 60_000_003],
+      [operation_id, 'completed', 3, 20_000_003],
     );
     const status = await verifySyncStatus('Archive', undefined, pair.ctx);
     assert.ok(status.in_sync);

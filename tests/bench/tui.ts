@@ -24,8 +24,10 @@ const IDLE_SECONDS = Number(process.env['BENCH_IDLE'] ?? 20);
 const repo = fileURLToPath(new URL('../..', import.meta.url));
 const tandem = join(repo, 'tui', 'tandem.mjs');
 const home = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'tandem-bench-'));
+/** Node would read these certificates at every start, which has to do with this machine only. */
+const { NODE_EXTRA_CA_CERTS: _certificates, ...inherited } = process.env;
 const env = {
-  ...process.env,
+  ...inherited,
   TANDEM_CONFIG: join(home, 'config'),
   TANDEM_DATA: join(home, 'data'),
   TERM: 'xterm-256color',
