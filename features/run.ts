@@ -341,7 +341,7 @@ async function journal(
     }
     return await finish(statistics, 'cancelled', null);
   } finally {
-    watched.end();
+    watched.close();
   }
 }
 
@@ -422,7 +422,7 @@ function watchControl(
   names: { operation: string; target: string },
   pair: OpenPair,
   ctx: Context,
-): { ctx: Context; end(): void } {
+): { ctx: Context; end(): void; close(): void } {
   const cancel = new AbortController();
   const report = async (): Promise<void> => {
     const read = pair.workers?.bytesMoved ?? 0;
@@ -445,7 +445,16 @@ function watchControl(
     if (control === 'cancel' || control === 'stop') cancel.abort();
   };
   const timer = setInterval(() => void report().catch(() => {}), 250);
-  return { ctx: { ...ctx, signal: AbortSignal.any([ctx.signal, cancel.signal]) }, end: () => clearInterval(timer) };
+  // Not AbortSignal.any: in Node 20 each of those stays known to a signal that outlives it, and a watcher makes thousands.
+  const passOn = (): void => cancel.abort(ctx.signal.reason);
+  if (ctx.signal.aborted) passOn();
+  else ctx.signal.addEventListener('abort', passOn, { once: true });
+  const end = (): void => clearInterval(timer);
+  const close = (): void => {
+    end();
+    ctx.signal.removeEventListener('abort', passOn);
+  };
+  return { ctx: { ...ctx, signal: cancel.signal }, end, close };
 }
 
 async function lockDrives(pair: OpenPair, flags: RunFlags, locks: DriveLock[], ctx: Context): Promise<void> {

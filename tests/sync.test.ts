@@ -2,7 +2,7 @@
 
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import {
   chmodSync,
   chownSync,
@@ -986,6 +986,17 @@ for (const env of [
     });
   });
 }
+
+test('a run leaves nothing behind on the signal that outlives it', async () => {
+  await withPair({ master: { a: '1' } }, async (pair) => {
+    const listening = (): number => getEventListeners(pair.ctx.signal, 'abort').length;
+    const before = listening();
+    await pair.sync();
+    edit(pair.master, { a: '22' });
+    await pair.sync();
+    assert.is(listening(), before);
+  });
+});
 
 test('progress as NDJSON has the documented fields, and the history the counts', async () => {
   await withPair({ master: { a: '1', b: '22' } }, async (pair) => {
