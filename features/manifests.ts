@@ -198,10 +198,10 @@ export async function pruneAfterRun(
     const now = ctx.now().getTime();
     const before = lastPruned.get(uuid);
     if (before !== undefined && now >= before && now < before + PRUNE_EVERY_MS) continue;
-    lastPruned.set(uuid, now);
     try {
       const rules = await retentionRules(drive.total_size, ended.versions, ended.operation, ctx);
       await prune(pair[side], rules, false, ctx);
+      lastPruned.set(uuid, now);
     } catch (error) {
       ctx.emit({ kind: 'warning', message: `Old versions on '${pair[side].label}' stay: ${messageOf(error)}.` });
     }

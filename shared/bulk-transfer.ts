@@ -160,21 +160,24 @@ export class BulkTransfer extends PutBack {
 
   private stageBulk({ paths }: Group, bulk: BulkGroup, staged: StagedGroup, key: GroupKey | null): void {
     const seal = key && sealOf(key);
-    this.eachCall(paths, (partials, from, to) => {
-      // A limited rate is kept file by file.
-      if (this.control.cancel() || this.control.limited?.() !== false) return false;
-      bulk.stage(partials, this.masters, from, seal);
-      let moved = 0;
-      for (let at = from; at < to; at += 1) {
-        if (bulk.fate(at) !== 'staged') continue;
-        staged.files += 1;
-        moved += bulk.size(at);
-      }
-      staged.bytes += moved;
-      this.control.moved(moved);
-      return true;
-    });
-    seal?.fill(0);
+    try {
+      this.eachCall(paths, (partials, from, to) => {
+        // A limited rate is kept file by file.
+        if (this.control.cancel() || this.control.limited?.() !== false) return false;
+        bulk.stage(partials, this.masters, from, seal);
+        let moved = 0;
+        for (let at = from; at < to; at += 1) {
+          if (bulk.fate(at) !== 'staged') continue;
+          staged.files += 1;
+          moved += bulk.size(at);
+        }
+        staged.bytes += moved;
+        this.control.moved(moved);
+        return true;
+      });
+    } finally {
+      seal?.fill(0);
+    }
   }
 
   private placeBulk(group: Group, bulk: BulkGroup, placed: Placed, rows: string[]): void {

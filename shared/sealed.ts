@@ -120,7 +120,7 @@ export function sealChunkInto(
   plain: Uint8Array,
   out: Buffer,
 ): number | null {
-  nonceOf(keys.header, counter, last);
+  assertCountable(counter);
   const { key, header } = keys;
   const bytes = compiled()?.seal(key, header, counter, last ? 1 : 0, plain, plain.length, out) ?? -1;
   return bytes < 0 ? null : bytes;
@@ -410,8 +410,13 @@ function hmac(key: Uint8Array, bytes: Uint8Array): Buffer {
   return createHmac('sha256', key).update(bytes).digest();
 }
 
-function nonceOf(header: Uint8Array, counter: number, last: boolean): Buffer {
+/** A counter that begins anew would use a nonce twice. */
+function assertCountable(counter: number): void {
   if (counter > LAST_COUNTER) throw damaged('it has more parts than can be counted');
+}
+
+function nonceOf(header: Uint8Array, counter: number, last: boolean): Buffer {
+  assertCountable(counter);
   const nonce = Buffer.alloc(12);
   nonce.set(header.subarray(PREFIX_AT, PREFIX_AT + PREFIX_BYTES), 0);
   nonce.writeUInt32BE(counter, 7);
