@@ -1,14 +1,15 @@
 /**
- * The thread behind shared/aside.ts: takes orders from the ring one after the other and hashes what lies in their slots.
+ * The thread behind shared/aside.ts: takes orders one after the other, reads files into slots of the memory and hashes what lies in them.
  * Plain JavaScript without imports of ours, so that it starts the same in the bundle, under tsx and under type stripping,
  * and soon.
  */
 import { createHash } from 'node:crypto';
+import { readSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
 
 const { shared, layout } = workerData;
 const words = new Int32Array(shared, 0, layout.words);
-const orders = new Int32Array(shared, layout.ordersAt, layout.slots * layout.order);
+const orders = new Float64Array(shared, layout.ordersAt, layout.orders * layout.orderWords);
 const text = new Uint8Array(shared, layout.textAt, layout.textBytes);
 const hashers = new Map();
 let failed = false;
@@ -33,36 +34,51 @@ function fail(message) {
 /** Also of an error that nobody caught, and of an end without any. */
 process.on('exit', () => fail('its thread ended'));
 
+/** That one file of the library: all of it takes as long to load as the thread takes to start. */
+async function newXxh128() {
+  const { default: library } = await import('hash-wasm/dist/xxhash128.umd.min.js');
+  return (await library.createXXHash128()).init();
+}
+
 async function begin(algorithm) {
-  if (algorithm !== 'xxh128') return createHash(algorithm);
-  const { createXXHash128 } = await import('hash-wasm');
-  return (await createXXHash128()).init();
+  return algorithm === 'xxh128' ? newXxh128() : createHash(algorithm);
 }
 
 async function forked(hasher) {
-  if (hasher.copy) return hasher.copy();
-  const { createXXHash128 } = await import('hash-wasm');
-  return (await createXXHash128()).init().load(hasher.save());
+  return hasher.copy ? hasher.copy() : (await newXxh128()).load(hasher.save());
 }
 
-async function carryOut(slot) {
-  const [kind, id, value] = orders.subarray(slot * layout.order, (slot + 1) * layout.order);
+function read(fd, into, at) {
+  try {
+    return readSync(fd, into, 0, into.length, at);
+  } catch {
+    // Whoever asked tries by itself, and says what went wrong.
+    return -1;
+  }
+}
+
+async function carryOut(order) {
+  const start = order * layout.orderWords;
+  const [kind, subject, value, length, at] = orders.subarray(start, start + layout.orderWords);
   switch (layout.kinds[kind]) {
     case 'begin':
-      hashers.set(id, await begin(layout.algorithms[value]));
+      hashers.set(subject, await begin(layout.algorithms[value]));
       break;
     case 'update':
-      hashers.get(id).update(new Uint8Array(shared, layout.slotsAt + slot * layout.slotBytes, value));
+      hashers.get(subject).update(new Uint8Array(shared, value, length));
+      break;
+    case 'read':
+      Atomics.store(words, layout.read, read(subject, new Uint8Array(shared, value, length), at));
       break;
     case 'fork':
-      hashers.set(value, await forked(hashers.get(id)));
+      hashers.set(value, await forked(hashers.get(subject)));
       break;
     case 'digest':
-      say(hashers.get(id).digest('hex'));
-      hashers.delete(id);
+      say(hashers.get(subject).digest('hex'));
+      hashers.delete(subject);
       break;
     case 'drop':
-      hashers.delete(id);
+      hashers.delete(subject);
       break;
   }
 }
@@ -70,7 +86,7 @@ async function carryOut(slot) {
 try {
   for (let done = 0; ; done += 1) {
     while (Atomics.load(words, layout.given) === done) Atomics.wait(words, layout.given, done);
-    await carryOut(done % layout.slots);
+    await carryOut(done % layout.orders);
     Atomics.store(words, layout.done, done + 1);
     Atomics.notify(words, layout.done);
   }

@@ -2,11 +2,11 @@
  * The bytes of files: copied with their checksum in one pass, holes kept as holes, and read back past the page cache.
  * Synchronous, for worker threads.
  */
-import { closeSync, constants, ftruncateSync, readSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, ftruncateSync, readSync, writeSync } from 'node:fs';
 import type { Codec } from './codec.ts';
 import type { Digester } from './digests.ts';
 import { errnoOf } from './errors.ts';
-import type { Hasher, HasherFactory } from './hash.ts';
+import type { Hasher, HasherFactory, PieceReader } from './hash.ts';
 import type { LargeCopy } from './resume.ts';
 import { type Dir, dropCache, nextData, OPEN_READ, openAt } from './syscalls.ts';
 
@@ -88,7 +88,8 @@ export class Content {
     const { plain, also } = how;
     if (size <= SMALL) return this.encodeSmall(source, target, size, encoder, how);
     // Sealing and compressing go on while another thread takes the checksum.
-    const hasher = (size >= LARGE ? (this.newHasher.large ?? this.newHasher) : this.newHasher)();
+    const newHasher = forSize(size, this.newHasher);
+    const hasher = newHasher();
     let bytes = 0;
     let written = 0;
     const write = (pieces: readonly Uint8Array[]): boolean => {
@@ -99,23 +100,40 @@ export class Content {
       return true;
     };
     // One byte more than expected: a file that grew shows as a longer read.
-    while (bytes <= size) {
-      if (this.control.stop()) return null;
-      const read = readSync(source, this.buffer, 0, Math.min(CHUNK, size + 1 - bytes), bytes);
-      if (read === 0) break;
-      bytes += read;
-      if (bytes > size) break;
-      const content = this.buffer.subarray(0, read);
-      hasher.update(content);
-      also?.update(content);
-      if (!write(encoder.update(content))) return null;
-      this.control.moved(read);
+    const pieces = this.reader(newHasher, source, size + 1);
+    try {
+      while (bytes <= size) {
+        if (this.control.stop()) return null;
+        const content = pieces.next();
+        if (content.length === 0) break;
+        bytes += content.length;
+        if (bytes > size) break;
+        hasher.update(content);
+        also?.update(content);
+        if (!write(encoder.update(content))) return null;
+        this.control.moved(content.length);
+      }
+    } finally {
+      pieces.close();
     }
     // Not what it was when it was opened: nothing of it is kept.
     if (bytes !== size) return { checksum: '', bytes, written };
     if (!write(encoder.final())) return null;
     if (plain) ftruncateSync(target, written);
     return { checksum: this.ended(hasher), bytes, written, ...(also ? { other: also.digest() } : {}) };
+  }
+
+  private reader(newHasher: HasherFactory, source: number, end: number): PieceReader {
+    if (newHasher.reader) return newHasher.reader(source, 0, end);
+    let at = 0;
+    return {
+      next: () => {
+        const read = readSync(source, this.buffer, 0, Math.min(CHUNK, end - at), at);
+        at += read;
+        return this.buffer.subarray(0, read);
+      },
+      close: () => {},
+    };
   }
 
   /** One read and one write: system calls are most of what a small file costs. */
@@ -170,9 +188,12 @@ export class Content {
     return this.ended(hasher);
   }
 
-  /** Writes the content of a stored file; what holds nothing but zeros becomes a hole. Null when the run was stopped. */
-  decode(source: number, target: number, decoder: Codec): Copied | null {
-    const hasher = this.newHasher();
+  /**
+   * Writes the content of a stored file; what holds nothing but zeros becomes a hole. Null when the run was stopped.
+   * @param size of the stored file.
+   */
+  decode(source: number, target: number, size: number, decoder: Codec): Copied | null {
+    const hasher = forSize(size, this.newHasher)();
     let bytes = 0;
     const done = this.decodeAll(source, this.buffer, decoder, (piece) => {
       hasher.update(piece);
@@ -333,14 +354,15 @@ export class Content {
   }
 
   private hashOpen(fd: number, buffer: Buffer, newHasher: HasherFactory, decoder?: Codec): string {
-    const hasher = newHasher();
     if (decoder) {
+      const hasher = forSize(fstatSync(fd).size, newHasher)();
       const whole = this.decodeAll(fd, buffer, decoder, (piece) => {
         hasher.update(piece);
         return true;
       });
       return whole ? this.ended(hasher) : '';
     }
+    const hasher = newHasher();
     for (let at = 0; ; ) {
       const read = readSync(fd, buffer, 0, buffer.length, at);
       if (read === 0) return this.ended(hasher);
@@ -353,6 +375,11 @@ export class Content {
   checksum(fd: number, newHasher: HasherFactory, decoder?: Codec): string {
     return this.hashOpen(fd, this.buffer, newHasher, decoder);
   }
+}
+
+/** Hashers of a file of so many bytes. */
+function forSize(size: number, newHasher: HasherFactory): HasherFactory {
+  return size >= LARGE ? (newHasher.large ?? newHasher) : newHasher;
 }
 
 function writeFully(fd: number, bytes: Uint8Array, position = 0): void {

@@ -44,6 +44,18 @@ export interface HasherFactory {
   single?: HasherFactory;
   /** Makes hashers for large files, which work in a thread of their own. */
   large?: HasherFactory;
+  /** Reads files for these hashers, which take its pieces as they lie; where they work in a thread of their own. */
+  reader?(...file: FilePart): PieceReader;
+}
+
+/** An open file, and which bytes of it: from the second to the third, or to its end. */
+export type FilePart = readonly [fd: number, from: number, end: number];
+
+/** To be closed before the file is. */
+export interface PieceReader {
+  /** Not to be changed, and there until the next call; empty: there is no more. @throws system errors of reading. */
+  next(): Buffer;
+  close(): void;
 }
 
 /** xxh128 is WebAssembly and has to be loaded once; the others are there at once. */
@@ -75,8 +87,11 @@ export function keyedChecksum(checksum: string, key: Uint8Array): string {
 /** Hashers of keyed checksums; the key is needed only when one of them is read. */
 export function keyedFactory(base: HasherFactory, keyed: KeyChecksum): HasherFactory {
   const once = (bytes: Uint8Array): string => keyed(base.once(bytes));
-  const large = base.large ? { large: keyedFactory(base.large, keyed) } : {};
-  return Object.assign(() => keyedHasher(base(), keyed), { once, ...large });
+  return Object.assign(() => keyedHasher(base(), keyed), {
+    once,
+    ...(base.large && { large: keyedFactory(base.large, keyed) }),
+    ...(base.reader && { reader: base.reader }),
+  });
 }
 
 function keyedHasher(base: Hasher, keyed: KeyChecksum): Hasher {
@@ -90,8 +105,12 @@ function keyedHasher(base: Hasher, keyed: KeyChecksum): Hasher {
 /** Hashers that take two checksums of the same bytes in one pass. */
 export function pairedFactory(first: HasherFactory, second: HasherFactory): HasherFactory {
   const start = (): Hasher => pairedHasher(first(), second());
-  const large = first.large && second.large ? { large: pairedFactory(first.large, second.large) } : {};
-  return Object.assign(start, { once: (bytes: Uint8Array) => first.once(bytes), single: first, ...large });
+  return Object.assign(start, {
+    once: (bytes: Uint8Array) => first.once(bytes),
+    single: first,
+    ...(first.large && second.large && { large: pairedFactory(first.large, second.large) }),
+    ...(first.reader && second.reader && { reader: first.reader }),
+  });
 }
 
 function pairedHasher(one: Hasher, two: Hasher): Hasher {

@@ -221,7 +221,7 @@ export class Transfer {
 
   /** Into the form in which the Backup stores it, or out of it. */
   private recode(item: StageItem, source: number, target: number, { size, mtime }: Stat): Copied | null {
-    if (item.decode) return this.content.decode(source, target, decoderFor(item.decode, this.codec.key));
+    if (item.decode) return this.content.decode(source, target, size, decoderFor(item.decode, this.codec.key));
     const name = baseName(item.from ?? item.path);
     const nanoseconds = BigInt(mtime.seconds) * 1_000_000_000n + BigInt(mtime.nanoseconds);
     const encoder = encoderFor(item.encode ?? '', this.codec, { name, size, mtime: nanoseconds });

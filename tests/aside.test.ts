@@ -1,7 +1,16 @@
 /** Checksums taken in another thread: the same as those of this one, and no helper's death is a wait without end. */
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -10,6 +19,7 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Aside, type AsideOptions, asideFactory } from '../shared/aside.ts';
+import { Content } from '../shared/content.ts';
 import {
   ALGORITHMS,
   type Algorithm,
@@ -80,34 +90,125 @@ test('what was given may be overwritten at once: it was copied', () => {
   assert.is(there.digest(), here.digest());
 });
 
-test('a lent piece is hashed where it lies, and stays as it is while it is sealed and written', () => {
+/** A file of `bytes`, open for reading; closed and removed in any case. */
+function withFile(bytes: Uint8Array, work: (fd: number) => void): void {
+  const folder = mkdtempSync(join(tmpdir(), 'tandem-aside-'));
+  try {
+    writeFileSync(join(folder, 'file'), bytes);
+    const fd = openSync(join(folder, 'file'), 'r');
+    try {
+      work(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const reading = fc.record({
+  from: fc.nat(6_100_000),
+  length: fc.oneof(fc.nat(3_000_000), fc.constant(9_000_000)),
+  /** What is done with each piece before the next one, over and over. */
+  between: fc.array(fc.constantFrom('nothing', 'wait', 'fork', 'other', 'copy', 'small', 'part'), { minLength: 1 }),
+  most: fc.oneof(fc.constant(100), fc.nat(4)),
+});
+
+test('pieces of a file are what it holds, are hashed where they lie, and stay as they are until the next', () => {
   const aside = new Aside();
-  const noise = randomBytes(2_000_000);
-  fc.assert(
-    fc.property(
-      fc.array(fc.tuple(fc.nat(1024 * 1024), fc.constantFrom('plain', 'fork', 'other', 'late'))),
-      (pieces) => {
+  const noise = randomBytes(6_000_000);
+  withFile(noise, (fd) =>
+    fc.assert(
+      fc.property(reading, ({ from, length, between, most }) => {
         const [here, there] = [near.get('xxh128')?.() as Hasher, aside.hasher('xxh128')];
         const [hereOther, thereOther] = [near.get('sha256')?.() as Hasher, aside.hasher('sha256')];
-        for (const [length, between] of pieces) {
-          const expected = noise.subarray(length % 77, (length % 77) + length);
-          const piece = there.lend().subarray(0, length);
-          expected.copy(piece);
-          if (between === 'fork') assert.is(there.fork().digest(), here.fork().digest());
-          if (between === 'late') thereOther.update(noise);
-          there.update(piece);
-          if (between === 'other') thereOther.update(piece);
+        const reader = aside.reader(fd, from, from + length);
+        let at = from;
+        for (let round = 0; round < most; round += 1) {
+          const piece = reader.next();
+          if (piece.length === 0) break;
+          const expected = noise.subarray(at, at + piece.length);
+          at += piece.length;
+          const step = between[round % between.length];
+          if (step === 'wait') assert.is(aside.hasher('sha256').digest(), near.get('sha256')?.().digest());
+          if (step === 'fork') assert.is(there.fork().digest(), here.fork().digest());
+          if (step === 'copy') thereOther.update(noise);
+          for (let small = 0; step === 'small' && small < 40; small += 1) thereOther.update(noise.subarray(0, 90_000));
+          const some = step === 'part' ? Math.floor(piece.length / 3) : 0;
+          there.update(piece.subarray(some));
+          if (step === 'other') thereOther.update(piece);
           assert.ok(piece.equals(expected));
-          here.update(expected);
-          if (between === 'late') hereOther.update(noise);
-          if (between === 'other') hereOther.update(expected);
+          here.update(expected.subarray(some));
+          if (step === 'copy') hereOther.update(noise);
+          for (let small = 0; step === 'small' && small < 40; small += 1) hereOther.update(noise.subarray(0, 90_000));
+          if (step === 'other') hereOther.update(expected);
         }
+        reader.close();
+        if (most === 100) assert.is(at, Math.max(from, Math.min(from + length, noise.length)), 'to the end');
         assert.is(there.digest(), here.digest());
         assert.is(thereOther.digest(), hereOther.digest());
-      },
+      }),
+      { numRuns: 60 },
     ),
-    { numRuns: 30 },
   );
+});
+
+test('a file that cannot be read fails with what the system says, wherever it was read', () => {
+  const aside = new Aside();
+  const fd = openSync(tmpdir(), 'r');
+  try {
+    const here = aside.reader(fd, 0, 100);
+    assert.throws(() => here.next(), /EISDIR/);
+    here.close();
+    aside.hold(0);
+    aside.read(0, fd, 0, 100);
+    assert.is(aside.hasRead(), undefined);
+    aside.release(0);
+    withFile(Buffer.alloc(5_000_000), (file) => {
+      const hasher = aside.hasher('sha256');
+      const whole = aside.reader(file, 0, 5_000_000);
+      for (let piece = whole.next(); piece.length > 0; piece = whole.next()) hasher.update(piece);
+      whole.close();
+      assert.is(hasher.digest(), near.get('sha256')?.once(Buffer.alloc(5_000_000)), 'the helper goes on');
+    });
+  } finally {
+    closeSync(fd);
+  }
+});
+
+test('a slow drive is no dead helper', () => {
+  const real = new URL('../shared/aside-worker.mjs', import.meta.url).href;
+  const slow = `import fs from 'node:fs'; import { syncBuiltinESMExports } from 'node:module';
+    const read = fs.readSync; fs.readSync = (...words) => {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500); return read(...words);
+    }; syncBuiltinESMExports(); await import('${real}');`;
+  return withEntry(slow, (entry) => {
+    const aside = new Aside({ entry, patience: 0.5 });
+    withFile(Buffer.alloc(3_000_000, 7), (fd) => {
+      const [here, there] = [near.get('sha256')?.() as Hasher, aside.hasher('sha256')];
+      assert.is(there.fork().digest().length, 64, 'it has begun');
+      const reader = aside.reader(fd, 0, 3_000_000);
+      for (let piece = reader.next(); piece.length > 0; piece = reader.next()) {
+        here.update(piece);
+        there.update(piece);
+      }
+      reader.close();
+      assert.is(there.digest(), here.digest());
+    });
+  });
+});
+
+test('a reader that is closed leaves no reading behind', () => {
+  const aside = new Aside();
+  withFile(Buffer.alloc(4_000_000), (fd) => {
+    for (let round = 0; round < 30; round += 1) {
+      assert.is(aside.hasher('sha256').digest().length, 64);
+      const reader = aside.reader(fd, 0, 4_000_000);
+      assert.is(reader.next().length, 1024 * 1024);
+      reader.close();
+      assert.ok(aside.idle);
+    }
+  });
 });
 
 test('the factory serves where hashers of this thread did, paired ones as well', () => {
@@ -124,6 +225,62 @@ test('the factory serves where hashers of this thread did, paired ones as well',
   hasher.update(bytes);
   assert.equal([hasher.digest(), hasher.also?.()], [sha.own.once(bytes), xxh.own.once(bytes)]);
   assert.is(sha.aside.once(bytes), sha.own.once(bytes));
+});
+
+test('a large file is stored as without a helper, and one that grows, shrinks or is stopped is told apart', () => {
+  const LENGTH = 70 * 1024 * 1024 + 5;
+  const own = near.get('sha256');
+  assert.ok(own);
+  const large = Object.assign(() => own(), { once: own.once, large: asideFactory('sha256', own) }) as HasherFactory;
+  const content = randomBytes(LENGTH);
+  /** Stores the file; `meanwhile` is called with each piece. */
+  const stored = (newHasher: HasherFactory, meanwhile: (file: string, pieces: number) => boolean | undefined) => {
+    const folder = mkdtempSync(join(tmpdir(), 'tandem-aside-'));
+    const [file, vault] = [join(folder, 'file'), join(folder, 'vault')];
+    writeFileSync(file, content);
+    const [input, output] = [openSync(file, 'r'), openSync(vault, 'w+')];
+    try {
+      let pieces = 0;
+      const control = {
+        stop: () => meanwhile(file, pieces++) === true,
+        cancel: () => false,
+        moved: () => {},
+        holding: () => {},
+        allowed: (wanted: number) => wanted,
+      };
+      const inverted = (bytes: Uint8Array): Uint8Array => Buffer.from(bytes.map((byte) => byte ^ 255));
+      const encoder = { update: (bytes: Uint8Array) => [inverted(bytes)], final: () => [Buffer.from('end')] };
+      const how = { plain: false, also: own() };
+      const copied = new Content(newHasher, control).encode(input, output, LENGTH, encoder, how);
+      return { copied, vault: readFileSync(vault) };
+    } finally {
+      for (const fd of [input, output]) closeSync(fd);
+      rmSync(folder, { recursive: true, force: true });
+    }
+  };
+  const nothing = (): undefined => undefined;
+  const [here, aside] = [stored(own, nothing), stored(large, nothing)];
+  assert.equal(aside.copied, here.copied);
+  assert.ok(aside.vault.equals(here.vault));
+  assert.is(aside.copied?.checksum, own.once(content));
+  const at =
+    (wanted: number, work: (file: string) => void) =>
+    (file: string, pieces: number): undefined => {
+      if (pieces === wanted) work(file);
+    };
+  const grown = stored(
+    large,
+    at(20, (file) => appendFileSync(file, 'more')),
+  );
+  assert.is(grown.copied?.bytes, LENGTH + 1);
+  const cut = stored(
+    large,
+    at(20, (file) => truncateSync(file, 30 * 1024 * 1024)),
+  );
+  assert.ok((cut.copied?.bytes ?? 0) < LENGTH);
+  for (const wanted of [0, 1, 30])
+    assert.is(stored(large, (_, pieces) => pieces === wanted).copied, null, `stopped at ${wanted}`);
+  assert.equal(stored(large, nothing).copied, here.copied, 'the next one is as the first');
 });
 
 async function withEntry(code: string, work: (entry: URL) => void | Promise<void>): Promise<void> {

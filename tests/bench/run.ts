@@ -535,33 +535,32 @@ async function sealing(): Promise<void> {
   reset(peers);
 }
 
-/** In fresh processes, without their start: `hash` reads and hashes, `seal` reads, seals and writes, `both` all of it. */
+/**
+ * In fresh processes, without their start, as a run does it: `hash` reads and hashes, `seal` reads, seals and writes,
+ * `both` all of it. They write over a file that is there: new memory for it would take longer than all the rest, and never
+ * the same.
+ */
 const STAGES = `
-const { closeSync, openSync, readSync, writeSync, writevSync } = await import('node:fs');
+const { fstatSync, openSync } = await import('node:fs');
 const { asideFactory } = await import('${repo}/shared/aside.ts');
+const { Content } = await import('${repo}/shared/content.ts');
 const { hasherFactory } = await import('${repo}/shared/hash.ts');
 const { Sealer } = await import('${repo}/shared/sealed.ts');
 const [mode, algorithm, plain, vault] = process.argv.slice(2);
 const near = await hasherFactory(algorithm);
-const sealer = new Sealer({ kind: 'key_file', bytes: Buffer.alloc(64, 1) }, {}, 262144, true);
+const nothing = () => ({ update: () => {}, digest: () => '', fork: nothing });
+const [input, output] = [openSync(plain, 'r'), openSync(vault, 'r+')];
+const control = { stop: () => false, cancel: () => false, moved: () => {}, holding: () => {}, allowed: (wanted) => wanted };
 const began = performance.now();
-const hasher = mode === 'both' ? asideFactory(algorithm, near)() : mode === 'hash' ? near() : undefined;
-const own = Buffer.allocUnsafeSlow(1024 * 1024);
-const [input, output] = [openSync(plain, 'r'), mode === 'hash' ? undefined : openSync(vault, 'w')];
-const write = (pieces) => {
-  const wanted = pieces.reduce((sum, { length }) => sum + length, 0);
-  if (wanted > 0 && writevSync(output, pieces) !== wanted) throw new Error('a short write');
-};
-if (output !== undefined) write([sealer.header]);
-for (;;) {
-  const buffer = hasher?.lend?.() ?? own;
-  const read = readSync(input, buffer, 0, buffer.length, null);
-  if (read === 0) break;
-  hasher?.update(buffer.subarray(0, read));
-  if (output !== undefined) write(sealer.update(buffer.subarray(0, read)));
+if (mode === 'hash') new Content(near, control).checksum(input, near);
+else {
+  const sealer = new Sealer({ kind: 'key_file', bytes: Buffer.alloc(64, 1) }, {}, 262144, true);
+  const encoder = { update: (bytes) => sealer.update(bytes), final: () => sealer.final() };
+  const hashers = mode === 'seal' ? nothing : Object.assign(() => near(), { large: asideFactory(algorithm, near) });
+  const { size } = fstatSync(input);
+  const copied = new Content(hashers, control).encode(input, output, size, encoder, { plain: false, also: undefined });
+  if (copied.bytes !== size || (mode === 'both' && copied.checksum === '')) throw new Error('not all of it');
 }
-if (output !== undefined) write(sealer.final());
-hasher?.digest();
 console.log(performance.now() - began);
 process.exit();
 `;
@@ -570,8 +569,6 @@ function sealingWithChecksum(plain: string, vault: string): void {
   const script = join(peers, 'stages.mts');
   writeFileSync(script, STAGES);
   const once = (mode: string, algorithm: string): number => {
-    rmSync(vault, { force: true });
-    warmMemory();
     const words = ['--import', 'tsx', script, mode, algorithm, plain, vault];
     const { stdout, stderr } = spawnSync(process.execPath, words, { cwd: repo, encoding: 'utf8' });
     if (!(Number(stdout) > 0)) throw new Error(stderr);
