@@ -11,6 +11,7 @@ import { errnoOf, messageOf } from '../shared/errors.ts';
 import { displayPath } from '../shared/paths.ts';
 import { secretLine } from '../shared/secrets.ts';
 import type { ChannelSetting, NoticeEvent } from '../shared/settings.ts';
+import { joinedTo } from '../shared/signals.ts';
 
 /** What a webhook gets as JSON, and a command on stdin. */
 export interface Notice {
@@ -172,6 +173,12 @@ async function post(
   signal: AbortSignal,
 ): Promise<Failure | undefined> {
   const { url, headers, body } = requestFor(channel, notice);
+  const { controller, letGo } = joinedTo(signal);
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    controller.abort();
+  }, milliseconds);
   let response: Response;
   try {
     // A redirect would carry the token to another server.
@@ -180,16 +187,18 @@ async function post(
       headers,
       body,
       redirect: 'manual',
-      signal: AbortSignal.any([signal, AbortSignal.timeout(milliseconds)]),
+      signal: controller.signal,
     });
     await response.body?.cancel();
   } catch (error) {
-    if ((error as Error).name === 'TimeoutError')
-      return { message: `${url.host} did not answer within ${milliseconds / 1000} s`, lasting: false };
+    if (late) return { message: `${url.host} did not answer within ${milliseconds / 1000} s`, lasting: false };
     return {
       message: `${url.host} cannot be reached: ${withoutAddress((error as Error).cause ?? error)}`,
       lasting: false,
     };
+  } finally {
+    clearTimeout(timer);
+    letGo();
   }
   if (response.ok) return undefined;
   const lasting = response.status < 500 && response.status !== 429 && response.status !== 408;

@@ -15,6 +15,7 @@ import { collectGarbage } from '../shared/memory.ts';
 import { noteFilter } from '../shared/pair-notes.ts';
 import { displayPath } from '../shared/paths.ts';
 import { type Recovery, recoverDrive } from '../shared/recover.ts';
+import { joinedTo } from '../shared/signals.ts';
 import { addSavings } from '../shared/space.ts';
 import { noStatistics, type SyncStatistics } from '../shared/statistics.ts';
 import type { DriveRoot } from '../shared/store.ts';
@@ -423,7 +424,7 @@ function watchControl(
   pair: OpenPair,
   ctx: Context,
 ): { ctx: Context; end(): void; close(): void } {
-  const cancel = new AbortController();
+  const { controller: cancel, letGo } = joinedTo(ctx.signal);
   const report = async (): Promise<void> => {
     const read = pair.workers?.bytesMoved ?? 0;
     const progress: Progress = {
@@ -445,14 +446,10 @@ function watchControl(
     if (control === 'cancel' || control === 'stop') cancel.abort();
   };
   const timer = setInterval(() => void report().catch(() => {}), 250);
-  // Not AbortSignal.any: in Node 20 each of those stays known to a signal that outlives it, and a watcher makes thousands.
-  const passOn = (): void => cancel.abort(ctx.signal.reason);
-  if (ctx.signal.aborted) passOn();
-  else ctx.signal.addEventListener('abort', passOn, { once: true });
   const end = (): void => clearInterval(timer);
   const close = (): void => {
     end();
-    ctx.signal.removeEventListener('abort', passOn);
+    letGo();
   };
   return { ctx: { ...ctx, signal: cancel.signal }, end, close };
 }

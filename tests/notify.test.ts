@@ -6,12 +6,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { deliver, type Notice } from '../features/channels.ts';
 import { drainNotices, type NoticeInput, notify, testChannels } from '../features/notify.ts';
 import { addSchedule, runScheduler, Scheduler } from '../features/schedule.ts';
 import { type Context, createContext } from '../shared/context.ts';
 import type { TandemEvent } from '../shared/events.ts';
 import { type CliResult, type Sandbox, sandbox } from './helpers/cli.ts';
 import { withPair } from './helpers/pair.ts';
+import { boundTo } from './helpers/signals.ts';
 
 const test = suite('notify');
 
@@ -202,6 +204,24 @@ test('a slow server holds up neither the caller, nor other channels, nor the end
         );
       }),
     ),
+  ));
+
+test('a notice leaves nothing behind on the signal that outlives it, whether it arrived or not', () =>
+  atDesk(({ ctx }) =>
+    withServer([200, 500, 'slow'], async (url) => {
+      const { signal } = new AbortController();
+      const channel = { name: 'w', type: 'webhook', url, timeout: 0.3, retries: 0 } as const;
+      const notice = { ...NOTICE, time: '2026-01-01T00:00:00Z', status: NOTICE.event } as Notice;
+      const said: (string | undefined)[] = [];
+      for (let round = 0; round < 3; round += 1) said.push(await deliver(channel, notice, ctx, signal));
+      assert.is(said[0], undefined);
+      assert.match(said[1] ?? '', /answered 500/);
+      assert.match(said[2] ?? '', /did not answer within 0.3 s/);
+      assert.is(boundTo(signal), 0);
+      // What the helper counts is what Node has.
+      const kept = AbortSignal.any([signal]);
+      assert.ok(boundTo(signal) === 1 && !kept.aborted);
+    }),
   ));
 
 test('a sync takes no longer because nobody answers', () =>

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { followLog, type LogLine } from '../../features/log.ts';
 import { messageOf } from '../../shared/errors.ts';
 import type { LogLevel } from '../../shared/settings.ts';
+import { joinedTo } from '../../shared/signals.ts';
 import type { Memory, Read } from '../reads.ts';
 
 /** Lines `first` to `next - 1` of those that were followed since `epoch` began. */
@@ -60,26 +61,27 @@ function followed(level: string, memory: Memory): Following {
   const former = memory.log;
   if (former && former.level === level && former.failure === null) return former;
   former?.stop.abort();
+  const { controller, letGo } = joinedTo(memory.ctx.signal);
   const following: Following = {
     epoch: randomUUID(),
     level,
-    stop: new AbortController(),
+    stop: controller,
     lines: [],
     next: 0,
     asked: performance.now(),
     failure: null,
   };
   memory.log = following;
-  void follow(following, memory);
+  void follow(following, memory, letGo);
   return following;
 }
 
-async function follow(following: Following, memory: Memory): Promise<void> {
+async function follow(following: Following, memory: Memory, letGo: () => void): Promise<void> {
   const { stop, level } = following;
   const watch = setInterval(() => {
     if (performance.now() - following.asked > UNASKED) stop.abort();
   }, UNASKED / 4);
-  const ctx = { ...memory.ctx, signal: AbortSignal.any([memory.ctx.signal, stop.signal]) };
+  const ctx = { ...memory.ctx, signal: stop.signal };
   try {
     await followLog({ level: level as LogLevel }, KEPT, (line) => take(line, following, memory), ctx);
   } catch (error) {
@@ -87,6 +89,7 @@ async function follow(following: Following, memory: Memory): Promise<void> {
     memory.news('log');
   } finally {
     clearInterval(watch);
+    letGo();
     if (memory.log === following && following.failure === null) memory.log = undefined;
   }
 }
