@@ -35,6 +35,7 @@ import {
 import { formatAge, formatTime, plural } from '../shared/format.ts';
 import { listGroups } from '../shared/groups-file.ts';
 import { log, logWritten } from '../shared/log.ts';
+import { keepMemoryTogether } from '../shared/memory.ts';
 import { createBell } from '../shared/mount-events.ts';
 import { displayPath } from '../shared/paths.ts';
 import { readProjects } from '../shared/projects-file.ts';
@@ -390,6 +391,7 @@ export const command = defineCommand({
       options: metricsOptions,
       leaves: true,
       run: async ({ options }, ctx, write) => {
+        keepMemoryTogether();
         const report = (event: DaemonEvent): void => {
           const at = ctx.now();
           write(

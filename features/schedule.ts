@@ -18,6 +18,7 @@ import {
   type Values,
 } from '../shared/feature.ts';
 import { formatTime, parseDuration } from '../shared/format.ts';
+import { keepMemoryTogether } from '../shared/memory.ts';
 import { displayPath } from '../shared/paths.ts';
 import { choiceOf, measured, targetOptions, wholeNumber } from '../shared/run-options.ts';
 import type { JobResult } from './job.ts';
@@ -396,6 +397,7 @@ export const command = defineCommand({
       summary: 'carry schedules out until Ctrl-C: the scheduler in the foreground',
       examples: ['tandem schedule run', 'tandem schedule run --json | jq .message'],
       run: async ({ options }, ctx, write) => {
+        keepMemoryTogether();
         await runScheduler(ctx, {
           report: (event) => {
             const at = ctx.now();

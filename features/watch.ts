@@ -7,6 +7,7 @@ import type { Context } from '../shared/context.ts';
 import { messageOf, TandemError } from '../shared/errors.ts';
 import { type Column, defineCommand, definePanel, type OptionSpec, renderTable, runIfMain } from '../shared/feature.ts';
 import { formatAge, plural } from '../shared/format.ts';
+import { keepMemoryTogether } from '../shared/memory.ts';
 import { OPTIONS } from '../shared/options.ts';
 import { displayPath } from '../shared/paths.ts';
 import { choiceOf, measured, targetOptions } from '../shared/run-options.ts';
@@ -241,6 +242,7 @@ export const command = defineCommand({
       args: [targetArgument],
       options: [debounceOption, ...targetOptions],
       run: async ({ args, options }, ctx, write) => {
+        keepMemoryTogether();
         const targets = await targetsOf(args['target'] as string, choiceOf(options), ctx);
         const say = (event: object, text: string): void =>
           write(options['json'] ? JSON.stringify({ at: ctx.now().toISOString(), ...event }) : `${clock(ctx)}  ${text}`);

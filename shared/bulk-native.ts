@@ -46,9 +46,6 @@ export function sealOf(key: GroupKey): Buffer {
 export class BulkLoops {
   readonly library: Compiled;
   private readonly rules: readonly number[];
-  /** Of the call in hand. */
-  readonly rows = Buffer.allocUnsafeSlow(ROWS);
-  private readonly spare: Buffer[] = [];
 
   private constructor(library: Compiled, session: TransferSession) {
     const { traits, owner, masterStable, masterClock, reversed } = session;
@@ -83,12 +80,18 @@ export class BulkLoops {
   }
 
   recordsFor(files: number): Buffer {
-    const index = this.spare.findIndex(({ length }) => length >= files * RECORD);
-    return (index < 0 ? undefined : this.spare.splice(index, 1)[0]) ?? Buffer.allocUnsafeSlow(files * RECORD);
+    const index = spare.findIndex(({ length }) => length >= files * RECORD);
+    return (index < 0 ? undefined : spare.splice(index, 1)[0]) ?? Buffer.allocUnsafeSlow(files * RECORD);
   }
 
   giveBack(records: Buffer): void {
-    this.spare.push(records);
+    if (spare.length < MOST_SPARE) spare.push(records);
+  }
+
+  /** Of the call in hand. */
+  get rows(): Buffer {
+    rows ??= Buffer.allocUnsafeSlow(ROWS);
+    return rows;
   }
 }
 
@@ -185,6 +188,11 @@ export class BulkGroup {
 }
 
 // --- internal ---
+
+/** Of the thread, for all the runs that it sees: new memory for each of them would scatter what the process has. */
+let rows: Buffer | undefined;
+const spare: Buffer[] = [];
+const MOST_SPARE = 8;
 
 /** Descriptors of the folders that they lie in. */
 function foldersOf(paths: readonly string[], folders: FolderCache): number[] {

@@ -46,12 +46,15 @@ const ZEROS = Buffer.alloc(64 * 1024);
 export class Content {
   private readonly newHasher: HasherFactory;
   private readonly control: Control;
-  private readonly buffer = Buffer.allocUnsafeSlow(CHUNK);
-  private joined: Buffer | undefined;
 
   constructor(newHasher: HasherFactory, control: Control) {
     this.newHasher = newHasher;
     this.control = control;
+  }
+
+  private get buffer(): Buffer {
+    chunk ??= Buffer.allocUnsafeSlow(CHUNK);
+    return chunk;
   }
 
   /** Null when the run was stopped in the middle. */
@@ -160,14 +163,14 @@ export class Content {
   /** In memory that is used again for the next file: taking new one costs more than the copy. */
   private inOnePiece(pieces: readonly Uint8Array[]): Uint8Array {
     const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    this.joined ??= Buffer.allocUnsafeSlow(2 * SMALL);
-    if (length > this.joined.length) return Buffer.concat(pieces);
+    joined ??= Buffer.allocUnsafeSlow(2 * SMALL);
+    if (length > joined.length) return Buffer.concat(pieces);
     let at = 0;
     for (const piece of pieces) {
-      this.joined.set(piece, at);
+      joined.set(piece, at);
       at += piece.length;
     }
-    return this.joined.subarray(0, at);
+    return joined.subarray(0, at);
   }
 
   /** Up to one byte more than expected, into the buffer. */
@@ -403,6 +406,12 @@ function writeNonZero(fd: number, bytes: Buffer, position: number): void {
   if (from >= 0) writeFully(fd, bytes.subarray(from), position + from);
 }
 
+/**
+ * Of the thread: what one call puts in, the next one finds overwritten. A watcher's threads see thousands of runs, and new
+ * memory of this size for each of them scatters what the process has.
+ */
+let chunk: Buffer | undefined;
+let joined: Buffer | undefined;
 let aligned: Buffer | undefined;
 
 /** Neither the ES nor the Node types declare it. */

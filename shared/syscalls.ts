@@ -130,9 +130,12 @@ function native(): Library | null {
   return library;
 }
 
-/** Functions of a compiled file of our own, by their signatures in C; null where there are no native calls, or it does not load. */
+/**
+ * Functions of a compiled file of our own, by their signatures in C, or without one of the C library; null where there are
+ * no native calls, or it does not load.
+ */
 export function functionsOf<N extends string>(
-  file: string,
+  file: string | null,
   signatures: Readonly<Record<N, string>>,
 ): Record<N, (...args: unknown[]) => number> | null {
   if (!native()) return null;
@@ -141,7 +144,7 @@ export function functionsOf<N extends string>(
     const bound = Object.entries<string>(signatures).map(([name, signature]) => [name, own.func(signature)]);
     return Object.fromEntries(bound) as Record<N, (...args: unknown[]) => number>;
   } catch {
-    // Another C library than it was compiled for, or a Node.js without the OpenSSL that it needs.
+    // Another C library than it was compiled for, or than was expected, or a Node.js without the OpenSSL that it needs.
     return null;
   }
 }

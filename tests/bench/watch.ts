@@ -4,8 +4,8 @@
  * - `large`: 50,000 files in 5,000 folders: until it is active, a change to the Backup, processor time a minute later, memory
  * - `burst`: 20,000 files that come at once, against a plain sync of them
  * - `slow`: a file of 1 GiB that takes its time
- * - `changes`: 10,000 changes: what the process has grown by
- * - `plugs`: a real drive pulled and plugged in 100 times (as root)
+ * - `changes`: 10,000 changes: what the process has grown by, after 10,000 others
+ * - `plugs`: a real drive pulled and plugged in 100 times (as root), after 50 others
  *
  * Medians of BENCH_ROUNDS (3). Trees lie on tmpfs where there is one, drives are virtual but for those of `plugs`.
  */
@@ -253,7 +253,7 @@ async function changes(): Promise<void> {
     await running(pair, 100, async (one) => {
       const weights: ReturnType<typeof weigh>[] = [];
       const file = (at: number): string => join(`${at % 50}/${at % 50}`, `change${at % 100}`);
-      for (let batch = 0; batch < 200; batch += 1) {
+      for (let batch = 0; batch < 400; batch += 1) {
         for (let at = 0; at < 50; at += 1) writeFileSync(join(pair.master, file(at)), `${batch} ${at}`);
         const arrived = (at: number): boolean => {
           const path = join(pair.backup, file(at));
@@ -263,18 +263,18 @@ async function changes(): Promise<void> {
         await pause(REST_MS);
         weights.push(weigh(one.pid));
       }
-      console.log('\n10,000 changes in 200 batches');
-      grown(weights);
+      console.log('\n10,000 changes in 200 batches, after as many');
+      grown(weights.slice(200));
     });
   });
 }
 
-/** Compares the second tenth with the last one. */
+/** Compares the first fifth with the last one. Until then functions are compiled that had not run often enough before. */
 function grown(weights: readonly ReturnType<typeof weigh>[]): void {
-  const tenth = Math.floor(weights.length / 10);
-  const [early, late] = [weights.slice(tenth, 2 * tenth), weights.slice(-tenth)];
+  const fifth = Math.floor(weights.length / 5);
+  const [early, late] = [weights.slice(0, fifth), weights.slice(-fifth)];
   const of = (part: typeof early, name: 'now' | 'descriptors'): number => median(part.map((one) => one[name]));
-  say(`memory ${Math.round(of(early, 'now'))} MB in the second tenth, ${Math.round(of(late, 'now'))} MB in the last`);
+  say(`memory ${of(early, 'now').toFixed(1)} MB in the first fifth, ${of(late, 'now').toFixed(1)} MB in the last`);
   say(`descriptors ${of(early, 'descriptors')} and ${of(late, 'descriptors')}  (promised: no growth)`);
 }
 
@@ -285,7 +285,7 @@ async function plugs(): Promise<void> {
     withRealPair(drives, { master: { 'a/x': '1' } }, (pair) =>
       running(pair, 100, async (one) => {
         const weights: ReturnType<typeof weigh>[] = [];
-        for (let cycle = 0; cycle < 100; cycle += 1) {
+        for (let cycle = 0; cycle < 150; cycle += 1) {
           const drive = drives[cycle % 2];
           drive?.unplug();
           await until(() => one.state() === 'waiting for drive' || one.state(), MINUTE);
@@ -297,8 +297,8 @@ async function plugs(): Promise<void> {
           await pause(REST_MS);
           weights.push(weigh(one.pid));
         }
-        console.log('\n100 times pulled and plugged in, by turns');
-        grown(weights);
+        console.log('\n100 times pulled and plugged in, by turns, after 50 times');
+        grown(weights.slice(50));
         const trash = join(pair.backup, '.tandem', 'trash');
         if (existsSync(trash) && readdirSync(trash).length > 0) throw new Error('something was deleted or replaced');
       }),
