@@ -16,7 +16,7 @@ import { readsPastCache } from '../shared/past-cache.ts';
 import { parentOf } from '../shared/paths.ts';
 import { clearPartials } from '../shared/recover.ts';
 import { dropWaiting, RESUMABLE } from '../shared/resume.ts';
-import { type ClockRules, isRacy } from '../shared/rows.ts';
+import { type ClockRules, isRacy, keptDoubt } from '../shared/rows.ts';
 import { addSavings } from '../shared/space.ts';
 import type { SyncStatistics } from '../shared/statistics.ts';
 import { formOf, recordedSuffix } from '../shared/stored.ts';
@@ -433,11 +433,9 @@ class Run {
         const now = facts[index] ?? '';
         const { source, target } = this.record.sides(known);
         if (now === target || !sameInode(now, target)) return [];
-        const { checksum, checksum_algorithm: algorithm, doubt, size, path } = known;
+        const { checksum, checksum_algorithm: algorithm, size, path } = known;
         const stored = recordedSuffix(known);
-        return [
-          this.record.row(path, size, source, now, { checksum, algorithm, doubt: doubt === '' ? '' : 'racy', stored }),
-        ];
+        return [this.record.row(path, size, source, now, { checksum, algorithm, doubt: keptDoubt(known), stored })];
       });
       await this.record.write(rows, [], []);
     }

@@ -6,7 +6,7 @@
 import { BATCH_FILES, chunk } from '../shared/batches.ts';
 import { isInside, isInsideAny, parentOf } from '../shared/paths.ts';
 import { isRespelling } from '../shared/renames.ts';
-import { type ClockRules, isRacy, makeRow } from '../shared/rows.ts';
+import { type ClockRules, isRacy, keptDoubt, makeRow } from '../shared/rows.ts';
 import type { SyncStatistics } from '../shared/statistics.ts';
 import { recordedSuffix } from '../shared/stored.ts';
 import { statAt } from '../shared/syscalls.ts';
@@ -225,9 +225,8 @@ function rowsOfFolder(rows: readonly BaselineRow[], action: Action, backupFacts:
   return rows.map((row) => {
     if (row.path === from) return makeRow(path, 0, master ?? '', backupFacts, {});
     const { checksum, checksum_algorithm: algorithm, link_target: target } = row;
-    const doubt = row.doubt === '' ? '' : 'racy';
     const place = `${path}${row.path.slice(from.length)}`;
-    const extras = { checksum, algorithm, target, doubt, stored: recordedSuffix(row) } as const;
+    const extras = { checksum, algorithm, target, doubt: keptDoubt(row), stored: recordedSuffix(row) };
     return makeRow(place, row.size, row.master_facts, row.backup_facts, extras);
   });
 }

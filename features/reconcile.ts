@@ -7,11 +7,11 @@
  */
 import { Entry } from '../shared/listing.ts';
 import { isInside, type KeyRules, parentOf, pathKey, sortPaths } from '../shared/paths.ts';
+import { hasSettled } from '../shared/rows.ts';
+import type { Suffix } from '../shared/stored.ts';
 import { type SideRules, type SideState, sideState } from './sides.ts';
 
 export type { SideRules } from './sides.ts';
-
-import type { Suffix } from '../shared/stored.ts';
 
 /** What was recorded of a path when both sides last agreed. */
 export interface Recorded {
@@ -23,7 +23,7 @@ export interface Recorded {
   link_target: string;
   /** Its name on a Backup that stores it in another form; else empty. */
   stored_name?: string;
-  /** `pending` or `racy`: its content is compared before it is believed; else empty. */
+  /** Not empty: its content is compared before it is believed (shared/rows.ts). */
   doubt: string;
 }
 
@@ -320,19 +320,19 @@ function decideRecorded(subject: Subject, row: Recorded, rules: Rules, evidence:
   if (master !== 'changed' && backup !== 'changed') return bothSame(subject, row, master, backup, rules, evidence);
   if (m?.kind === 'd' && b?.kind === 'd') return act(subject, 'meta', 'the folder is on both sides');
   if (rules.skipExisting) return act(subject, 'skip', 'on the Backup already');
-  if (master === 'changed' && m?.kind === 'f' && row.doubt === '' && m.facts === row.master_facts)
+  if (master === 'changed' && backup === 'changed') return bothChanged(subject, rules, evidence);
+  if (master === 'changed' && m?.kind === 'f' && hasSettled(row.doubt) && m.facts === row.master_facts)
     return conflict(
       subject,
       'modified_both',
       'its content on the Master changed, but neither size nor time did: it may be damaged there',
       backup,
     );
-  if (master === 'changed' && backup !== 'changed')
+  if (master === 'changed')
     return act(subject, 'update', m?.kind === b?.kind ? 'changed on the Master' : 'of another type on the Master', {
       backup,
     });
-  if (master !== 'changed') return conflict(subject, 'modified_backup', 'changed on the Backup only', backup);
-  return bothChanged(subject, rules, evidence);
+  return conflict(subject, 'modified_backup', 'changed on the Backup only', backup);
 }
 
 function isGone({ action, backupState }: Decision): boolean {

@@ -24,7 +24,14 @@ import { type ApplyTask, applyPlan } from './apply.ts';
 import { listBrought } from './brought.ts';
 import type { Group } from './groups.ts';
 import { acknowledgeForced, filterText } from './guards.ts';
-import { completeOperation, ensurePair, findPair, type OperationStart, startOperation } from './history.ts';
+import {
+  completeOperation,
+  doubtContents,
+  ensurePair,
+  findPair,
+  type OperationStart,
+  startOperation,
+} from './history.ts';
 import { type DriveSide, type Ended, pruneAfterRun, repairManifests, writeManifests } from './manifests.ts';
 import type { Plan } from './plan.ts';
 import type { Action } from './reconcile.ts';
@@ -415,6 +422,7 @@ async function fillInbox(
     return { path, conflict_type: conflict_type ?? '', reason, entry, master_facts: master, backup_facts: backup };
   });
   await writeConflicts(pairId, run.pair.group.id, run.operationId, [...entries, ...late], ctx);
+  await doubtContents(pairId, entries, ctx);
 }
 
 /** While the plan is being made: shows the run to other processes, and takes their wish to cancel it. */

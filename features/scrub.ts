@@ -11,7 +11,7 @@ import { TandemError } from '../shared/errors.ts';
 import { factsField, type Side } from '../shared/listing.ts';
 import { readsPastCache } from '../shared/past-cache.ts';
 import { displayPath } from '../shared/paths.ts';
-import { clockRules } from '../shared/rows.ts';
+import { clockRules, hasSettled } from '../shared/rows.ts';
 import type { ScrubResult } from '../shared/scrub.ts';
 import { closeDriveRoot, type DriveRoot, openDriveRoot } from '../shared/store.ts';
 import { recordedSuffix, type Suffix } from '../shared/stored.ts';
@@ -215,7 +215,7 @@ export function judge(
   switch (seen.state) {
     case 'read':
       if (seen.checksums[0] === row.checksum) return 'good';
-      return row.doubt === '' && sameMoment(recorded, seen.facts)
+      return hasSettled(row.doubt) && sameMoment(recorded, seen.facts)
         ? { kind: 'rot', message: 'the content changed while size, times and file id did not' }
         : { kind: 'edited', message: 'was changed since it was last synced' };
     case 'missing':
@@ -365,7 +365,7 @@ function compareSides(tally: Tally, row: BaselineRow, one: ScrubResult, other: S
     if (held && equal) {
       tally.verified += 1;
       tally.bytes += row.size;
-    } else if (held && row.doubt === '') {
+    } else if (held && hasSettled(row.doubt)) {
       const message = 'both sides differ, and it was never recorded which is right';
       tally.cases.push(caseOf(row, side, seen, { kind: 'differs', message }));
     } else if (seen.state !== 'read' || !equal) {

@@ -112,7 +112,6 @@ export async function dropRows(db: Database, pairId: number, paths: readonly str
   await writePacked(db, sql, [pairId], paths);
 }
 
-/** Records checked rows; inside a transaction. */
 /** What was recorded of these paths holds no more, though facts may not show it: a run looks at their content. */
 export async function doubtRows(pairId: number, paths: readonly string[], ctx: Context): Promise<void> {
   const db = await ctx.db();
@@ -123,6 +122,25 @@ export async function doubtRows(pairId: number, paths: readonly string[], ctx: C
   );
 }
 
+/**
+ * Of these paths contents were found that are not what was recorded. Where sizes and times still are, no run would find
+ * that again without reading: from now on each of them reads, until both sides agree.
+ */
+export async function doubtContents(
+  pairId: number,
+  found: readonly { path: string; master_facts: string | null; backup_facts: string | null }[],
+  ctx: Context,
+): Promise<void> {
+  if (found.length === 0) return;
+  const db = await ctx.db();
+  const sql = `UPDATE file_sync_history SET doubt = 'unequal' FROM jsonb_each(?2) AS found
+    WHERE pair_id = ?1 AND doubt = '' AND relative_path = found.value ->> 0
+      AND master_facts = found.value ->> 1 AND backup_facts = found.value ->> 2`;
+  const rows = found.map(({ path, master_facts, backup_facts }) => [path, master_facts, backup_facts]);
+  await db.transaction(() => writePacked(db, sql, [pairId], rows));
+}
+
+/** Records checked rows; inside a transaction. */
 export async function putRows(
   db: Database,
   pairId: number,

@@ -18,8 +18,11 @@ export interface BaselineRow {
   link_target: string;
   /** Its name on the Backup where that is another one (shared/stored.ts); else empty. */
   stored_name: string;
-  /** `pending`: not yet covered by a flush; `racy`: written within the clock's granule. Either: compare the content. */
-  doubt: '' | 'pending' | 'racy';
+  /**
+   * `pending`: not yet covered by a flush; `racy`: written within the clock's granule; `unequal`: a content was found that
+   * is not what was recorded, while facts are. Each of them: compare the content.
+   */
+  doubt: '' | 'pending' | 'racy' | 'unequal';
   /** Unsigned 32-bit hashes. */
   check_a: number;
   check_b: number;
@@ -30,9 +33,22 @@ export interface RowExtras {
   algorithm?: string;
   /** Of a symbolic link. */
   target?: string;
-  doubt?: '' | 'racy';
+  doubt?: KeptDoubt;
   /** How the Backup stores it. */
   stored?: Suffix;
+}
+
+/** What a row is doubted for when nothing is pending. */
+type KeptDoubt = Exclude<BaselineRow['doubt'], 'pending'>;
+
+/** The doubt of a row whose facts are recorded anew while its content was not looked at. */
+export function keptDoubt({ doubt }: Pick<BaselineRow, 'doubt'>): KeptDoubt {
+  return doubt === 'pending' ? 'racy' : doubt;
+}
+
+/** No edit goes unnoticed by its facts: another content behind the same facts is damage. */
+export function hasSettled(doubt: string): boolean {
+  return doubt === '' || doubt === 'unequal';
 }
 
 /** The record of a path that both sides agree on, with its checks. */

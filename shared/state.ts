@@ -386,7 +386,7 @@ function rowOf(fields: unknown[]): RowTuple | undefined {
     pathOf(path) !== undefined &&
     Number.isSafeInteger(size) &&
     size >= 0 &&
-    ['', 'pending', 'racy'].includes(doubt) &&
+    ['', 'pending', 'racy', 'unequal'].includes(doubt) &&
     isText(checksum) &&
     /^[0-9a-f]*$/.test(checksum) &&
     (algorithm === '' || (RECORDED as readonly unknown[]).includes(algorithm)) &&

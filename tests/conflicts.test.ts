@@ -33,7 +33,7 @@ import {
   withPair,
   withRealPair,
 } from './helpers/pair.ts';
-import { treeOf, type World } from './helpers/world.ts';
+import { treeOf, type World, world } from './helpers/world.ts';
 
 const test = suite('conflicts');
 
@@ -420,6 +420,46 @@ driveTest(test, 'on real drives: both edited while apart, three resolutions', DR
     assert.equal([(await pair.sync()).files_copied, (await types(pair)).length], [0, 0]);
   });
 });
+
+for (const edited of ['master', 'backup'] as const)
+  driveTest(
+    test,
+    `only contents differ, on the ${edited}, on drives that tell no change: found by --checksum, it waits until it is settled`,
+    [
+      { label: 'SMASTER', fs: 'exfat' },
+      { label: 'SBACKUP', fs: 'exfat' },
+    ],
+    (mounted) => {
+      const both = (content: string): World => ({
+        'a.txt': { content, mtime: 1_700_000_000 },
+        'b.txt': { content, mtime: 1_700_000_000 },
+      });
+      return withRealPair(mounted, { master: both('old content') }, async (pair) => {
+        await pair.sync();
+        world(both('new content'), pair[edited]);
+        assert.is((await pair.sync()).conflicts_detected, 0, 'what it is about');
+        const sums = { options: { checksum: true } };
+        assert.is((await pair.sync(sums)).conflicts_detected, 2);
+        const found = await types(pair);
+        assert.is(found.length, 2);
+        assert.is(
+          (await pair.sync()).conflicts_detected,
+          2,
+          'a run that trusts sizes and times has not forgotten them',
+        );
+        assert.equal(await types(pair), found);
+        const wanted = read(pair.backup, 'a.txt');
+        const keep = new Map([['a.txt', 'backup']] as const);
+        assert.equal((await resolvePaths(archive(pair.ctx), { keep }, pair.ctx)).problems, []);
+        assert.equal([read(pair.master, 'a.txt'), read(pair.backup, 'a.txt')], [wanted, wanted]);
+        assert.equal(await types(pair), found.slice(1));
+        world({ 'b.txt': { content: String(read(pair.master, 'b.txt')), mtime: 1_700_000_000 } }, pair.backup);
+        assert.is((await pair.sync()).conflicts_detected, 0, 'both agree again');
+        await settled(pair);
+        assert.equal([(await pair.sync(sums)).conflicts_detected, await types(pair)], [0, []]);
+      });
+    },
+  );
 
 driveTest(
   test,

@@ -516,22 +516,38 @@ for (const { name, expect, reads, ...world } of cases) {
   });
 }
 
-table('a recorded file read as doubtful is confirmed by its content', () => {
-  const master = tree({ a: 'x' }, 100);
-  const backup = tree({ a: 'x' }, 200);
-  const baseline = recorded({ a: 'x' }, master, backup);
-  const row = baseline.get('a') as Recorded;
-  row.doubt = 'racy';
-  const trees = { baseline, master, backup };
-  assert.equal(
-    reconcile(trees, rules).needs.map(({ side: where }) => where),
-    ['master', 'backup'],
-  );
-  const equal = reconcile(trees, rules, new Map([['a', { master: 'sum-x', backup: 'sum-x' }]]));
-  assert.equal(equal.actions.map(brief), ['adopt a']);
-  const other = reconcile(trees, rules, new Map([['a', { master: 'sum-other', backup: 'sum-x' }]]));
-  assert.equal(other.actions.map(brief), ['update a']);
-});
+// Doubt of a record whose facts still hold, contents on Master and Backup (recorded: x), what is done.
+const DOUBTED: [doubt: string, master: string, backup: string, expect: string][] = [
+  ['racy', 'x', 'x', 'adopt a'],
+  ['racy', 'other', 'x', 'update a'],
+  ['racy', 'x', 'other', 'modified_backup a'],
+  ['racy', 'other', 'other', 'adopt a'],
+  ['racy', 'other', 'third', 'modified_both a'],
+  ['unequal', 'x', 'x', 'adopt a'],
+  ['unequal', 'other', 'x', 'modified_both a'],
+  ['unequal', 'x', 'other', 'modified_backup a'],
+  ['unequal', 'other', 'other', 'adopt a'],
+  ['unequal', 'other', 'third', 'modified_both a'],
+];
+for (const [doubt, one, two, expect] of DOUBTED)
+  table(`a recorded file that is doubted as ${doubt} is decided by its content: ${one}, ${two}`, () => {
+    const master = tree({ a: 'x' }, 100);
+    const backup = tree({ a: 'x' }, 200);
+    const baseline = recorded({ a: 'x' }, master, backup);
+    (baseline.get('a') as Recorded).doubt = doubt;
+    const trees = { baseline, master, backup };
+    assert.equal(
+      reconcile(trees, rules).needs.map(({ side: where }) => where),
+      ['master', 'backup'],
+    );
+    const read = new Map([['a', { master: `sum-${one}`, backup: `sum-${two}` }]]);
+    assert.equal(
+      reconcile(trees, rules, read).actions.map((action) =>
+        action.kind === 'conflict' ? `${action.conflict_type} ${action.path}` : brief(action),
+      ),
+      [expect],
+    );
+  });
 
 table('a file that cannot be read keeps its path out of the plan', () => {
   const { master, backup } = { master: tree({ a: 'x' }, 1), backup: tree({ a: 'y' }, 2) };
