@@ -3,7 +3,7 @@ import type { Context } from '../shared/context.ts';
 import { type Problem, TandemError } from '../shared/errors.ts';
 import { isKeyed, type Recorded } from '../shared/hash.ts';
 import type { Need } from './reconcile.ts';
-import { type OpenPair, recordedAlgorithm, type SyncOptions, workersOf } from './session.ts';
+import { LOOKING, type OpenPair, recordedAlgorithm, type SyncOptions, workersOf } from './session.ts';
 import { haveKey } from './storing.ts';
 
 /** Checksums by key; see `Evidence` in features/reconcile.ts. */
@@ -21,7 +21,7 @@ export async function readContents(
   const keyed = ({ stored, algorithm }: Need): boolean =>
     stored.endsWith('.encrypted') || isKeyed(algorithm ?? recordedAlgorithm(pair, options));
   if (needs.some(keyed)) await keyIfAny(pair, ctx);
-  const pool = workersOf(pair, 'plan', options);
+  const pool = workersOf(pair, LOOKING, options);
   await Promise.all(
     groupNeeds(needs).map(async (group) => {
       const first = group[0] as Need;

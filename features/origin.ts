@@ -280,7 +280,7 @@ function folderPair(sides: Sides, roots: readonly DriveRoot[], readOnly: boolean
     reversed: false,
     secret: { key: null },
     workers: undefined,
-    opened: false,
+    opened: null,
     close: async () => {
       await pair.workers?.close();
       pair.secret.key?.key.fill(0);

@@ -42,7 +42,15 @@ import {
   type SideRules,
   type Trees,
 } from './reconcile.ts';
-import { carriesOwner, type OpenPair, OS_JUNK, recordedAlgorithm, type SyncOptions, workersOf } from './session.ts';
+import {
+  carriesOwner,
+  LOOKING,
+  type OpenPair,
+  OS_JUNK,
+  recordedAlgorithm,
+  type SyncOptions,
+  workersOf,
+} from './session.ts';
 import { allStoredWell, formsOf, haveKey, lacksRing, storingOf } from './storing.ts';
 import { type Double, type OpenTrees, openTrees, type Survey, survey } from './survey.ts';
 import type { Target } from './targets.ts';
@@ -308,7 +316,7 @@ async function holdsTheSame(
 ): Promise<boolean> {
   if (!double.facts.startsWith('f') || master === null) return false;
   if (double.stored.endsWith('.encrypted')) await keyIfAny(pair, ctx);
-  const pool = workersOf(pair, 'plan', options);
+  const pool = workersOf(pair, LOOKING, options);
   const algorithm = recordedAlgorithm(pair, options);
   const [[here], [there]] = await Promise.all([
     pool.run('hash', 'master', [{ path, facts: master }], algorithm),

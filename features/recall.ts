@@ -111,8 +111,8 @@ function matcher(text: string, all: ReadonlyMap<string, Item>): (path: string) =
 interface Inputs {
   view: OpenPair;
   options: SyncOptions;
-  /** With `--checksum`: paths whose content is the same on both sides. */
-  equal: ReadonlySet<string> | null;
+  /** Paths whose contents were read: whether they are the same on both sides. */
+  equal: ReadonlyMap<string, boolean>;
 }
 
 function actionFor(item: Item, there: Entry | undefined, inputs: Inputs): Action | undefined {
@@ -132,24 +132,32 @@ function actionFor(item: Item, there: Entry | undefined, inputs: Inputs): Action
     master: entry.facts,
     backup: there?.facts ?? null,
   };
-  if (from !== undefined && from !== path + entry.stored) action.source_path = from;
+  if (from !== undefined && isVersion(item)) action.source_path = from;
   if (entry.stored !== '') action.stored = entry.stored;
   else if (entry.kind === 'f' && entry.blocks >= 0 && entry.size >= 65_536 && entry.blocks * 512 < entry.size)
     action.sparse = true;
   return action;
 }
 
-function isEqual({ entry, size }: Item, there: Entry, { view, equal }: Inputs): boolean {
+function isEqual(item: Item, there: Entry, { view, equal }: Inputs): boolean {
+  return equal.get(item.path) ?? looksEqual(item, there, view);
+}
+
+function looksEqual({ entry, size }: Item, there: Entry, { masterTraits, backupTraits }: OpenPair): boolean {
   if (entry.kind !== there.kind) return false;
-  if (equal && entry.kind === 'f') return equal.has(there.path);
   // What it holds, or how much, cannot be told: then it is brought back, and what stands there becomes a version.
   if (size !== there.size) return false;
-  const { masterTraits, backupTraits } = view;
   const granule = Math.max(masterTraits.mtime_granularity_ns, backupTraits.mtime_granularity_ns, settableGranularity());
   const apart = entry.mtime - there.mtime;
   return (apart < 0n ? -apart : apart) < BigInt(granule === 1 ? 1 : granule);
 }
 
+/** A version lies elsewhere than the file that it is one of. */
+function isVersion({ path, entry, from }: Item): boolean {
+  return from !== undefined && from !== path + entry.stored;
+}
+
+/** Reads with `--checksum`, and versions that look like what stands there: it took their place because it differed. */
 async function equalContents(
   chosen: readonly Item[],
   there: ReadonlyMap<string, Entry>,
@@ -157,15 +165,17 @@ async function equalContents(
   options: SyncOptions,
   operation: string,
   ctx: Context,
-): Promise<ReadonlySet<string> | null> {
-  if (!options.checksum) return null;
-  const alike = chosen.filter(({ path, entry, size }) => {
+): Promise<ReadonlyMap<string, boolean>> {
+  const alike = chosen.filter((item) => {
+    const { path, entry, size } = item;
     const other = there.get(path);
-    return entry.kind === 'f' && other?.kind === 'f' && (size === null || other.size === size);
+    if (entry.kind !== 'f' || other?.kind !== 'f') return false;
+    if (options.checksum) return size === null || other.size === size;
+    return isVersion(item) && looksEqual(item, other, view);
   });
   const pool = workersOf(view, operation, options);
   const algorithm = recordedAlgorithm(view, options);
-  const equal = new Set<string>();
+  const equal = new Map<string, boolean>();
   for (const item of alike) {
     const other = there.get(item.path) as Entry;
     const [[source], [target]] = await Promise.all([
@@ -173,7 +183,7 @@ async function equalContents(
       pool.run('hash', 'backup', [{ path: item.path, facts: other.facts }], algorithm),
     ]);
     ctx.signal.throwIfAborted();
-    if (source && source.checksum !== '' && source.checksum === target?.checksum) equal.add(item.path);
+    equal.set(item.path, source !== undefined && source.checksum !== '' && source.checksum === target?.checksum);
   }
   return equal;
 }

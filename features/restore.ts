@@ -22,14 +22,14 @@ import { lockFlags, lockOptions, measured, roleOption } from '../shared/run-opti
 import { closeDriveRoot, openDriveRoot } from '../shared/store.ts';
 import { listGroups } from './groups.ts';
 import { assertGuards } from './guards.ts';
-import { getOperation, listOperations, type Operation } from './history.ts';
+import { doubtRows, findPair, getOperation, listOperations, type Operation } from './history.ts';
 import { type DriveSide, prune, retentionRules } from './manifests.ts';
 import { findOrigin, type Moment, type Origin, openFolderPair, type Version, versionsAt } from './origin.ts';
 import { runParts } from './parts.ts';
 import type { Plan } from './plan.ts';
 import { recall } from './recall.ts';
 import { exitCodeOf, lockDrive, type Prepare, type RunFlags, runLocked, type SyncResult, syncSums } from './run.ts';
-import { type OpenPair, openPair, reversedPair, type SyncOptions, syncOptions } from './session.ts';
+import { LOOKING, type OpenPair, openPair, reversedPair, type SyncOptions, syncOptions } from './session.ts';
 import { pathWithin, type Target, targetsOf, wholeOf } from './targets.ts';
 import { describeUndo, planUndo, undoOperation } from './undo.ts';
 
@@ -76,6 +76,7 @@ async function restorePlace(place: Place, flags: RestoreFlags, ctx: Context): Pr
       running,
     );
     assertGuards(plan, ctx);
+    if (!agrees && flags.to === undefined) await doubtRestored(plan, view, pair, running);
     return [{ plan, strict: false, reversed: view.reversed, agrees, pair: view }];
   };
   try {
@@ -83,6 +84,13 @@ async function restorePlace(place: Place, flags: RestoreFlags, ctx: Context): Pr
   } finally {
     for (const view of views) await view.close();
   }
+}
+
+/** On a drive without file ids a former state can look like the recorded one to the last bit: the next run is to read it. */
+async function doubtRestored({ actions }: Plan, view: OpenPair, pair: OpenPair, ctx: Context): Promise<void> {
+  const pairId = view.backupTraits.stable_ids ? null : await findPair(pair.masterUuid, pair.backupUuid, ctx);
+  const paths = actions.map(({ path }) => path);
+  if (pairId !== null) await doubtRows(pairId, paths, ctx);
 }
 
 /** What `restoreFromBackup` would do, for each folder of a project; writes nothing anywhere. */
@@ -98,7 +106,7 @@ async function planPlace(place: Place, flags: RestoreFlags, ctx: Context): Promi
   const pair = to === undefined ? await openPair(origin.group, ctx, true) : openFolderPair(origin, to, true);
   const view = viewOf(pair);
   try {
-    return await recall(view, { moment, paths: place.paths, only, options, operation: 'plan' }, ctx);
+    return await recall(view, { moment, paths: place.paths, only, options, operation: LOOKING }, ctx);
   } finally {
     if (view !== pair) await view.close();
     await pair.close();

@@ -43,8 +43,8 @@ export interface OpenPair {
   secret: { key: GroupKey | null };
   /** Started by `workersOf`, shared by all steps of a run. */
   workers: WorkerPool | undefined;
-  /** They know what to work on. */
-  opened: boolean;
+  /** The operation that they work for; null: they were not told what to work on yet. */
+  opened: string | null;
   /** Why this run deletes and overwrites nothing, in one sentence; null: it is an ordinary one. */
   careful: string | null;
   /** Rows that the drives carry and the database lacks, for a run that may not take them over. */
@@ -86,7 +86,7 @@ export async function openPair(group: Group, ctx: Context, readOnly: boolean): P
       storedSide: 'backup',
       secret: { key: null },
       workers: undefined,
-      opened: false,
+      opened: null,
       careful: null,
       borrowed: null,
       close: async () => {
@@ -121,15 +121,21 @@ export function reversedPair(pair: OpenPair): OpenPair {
     careful: pair.careful,
     borrowed: null,
     workers: undefined,
-    opened: false,
+    opened: null,
     close: async () => other.workers?.close(),
   };
   return other;
 }
 
-/** The run's worker threads; the first call decides operation and number. */
+/** The operation of who only looks: what it would write would be nobody's. */
+export const LOOKING = 'plan';
+
+/**
+ * The run's worker threads. Who has looked may go on to write: versions and partials are those of the operation then.
+ * @param operation its id, or `LOOKING`.
+ */
 export function workersOf(pair: OpenPair, operation: string, options: SyncOptions): WorkerPool {
-  if (!pair.opened) {
+  if (pair.opened === null || (pair.opened === LOOKING && operation !== LOOKING)) {
     const { small } = lanesOf(pair, options);
     pair.workers ??= new WorkerPool(small);
     pair.workers.grow(small);
@@ -141,8 +147,9 @@ export function workersOf(pair: OpenPair, operation: string, options: SyncOption
       compressionLevel: options.compression_level,
     });
     if (pair.secret.key) pair.workers.setKey(pair.secret.key);
-    pair.opened = true;
-  }
+    pair.opened = operation;
+  } else if (operation !== LOOKING && operation !== pair.opened)
+    throw new Error(`the threads of this pair work for ${pair.opened}, not for ${operation}`);
   return pair.workers as WorkerPool;
 }
 

@@ -19,6 +19,7 @@ import { listConflicts, resolveConflicts } from '../features/conflicts.ts';
 import { setGroupOptions } from '../features/groups.ts';
 import { besideName } from '../features/resolution.ts';
 import { mergeConflict, resolvePaths } from '../features/settle.ts';
+import { undoOperation } from '../features/undo.ts';
 import { relPath } from '../shared/paths.ts';
 import { driveTest } from './helpers/drives.ts';
 import './helpers/inline-workers.ts';
@@ -190,6 +191,24 @@ test('newest and largest choose by the files themselves, and refuse where they c
       'what was refused waits on',
     );
     assert.is(result.conflicts_detected, 2);
+  });
+});
+
+test('what a choice replaces is a version of its own operation, also where contents were read for it, and comes back', async () => {
+  await apart({ a: 'old' }, write('a', 'MM', 500), write('a', 'bb', 200), async (pair) => {
+    await pair.sync();
+    for (const [keep, root] of [
+      ['master', pair.backup],
+      ['backup', pair.master],
+    ] as const) {
+      const before = [read(pair.master, 'a'), read(pair.backup, 'a')];
+      const chosen = await resolvePaths(archive(pair.ctx), { keep: new Map([['a', keep]]) }, pair.ctx);
+      assert.equal(versionsOf(root, chosen.operation_id), [['a', root === pair.backup ? 'bb' : 'MM']]);
+      const undone = await undoOperation(chosen.operation_id, {}, pair.ctx);
+      assert.equal([undone.status, undone.problems], ['completed', []]);
+      assert.equal([read(pair.master, 'a'), read(pair.backup, 'a')], before);
+    }
+    for (const root of [pair.master, pair.backup]) assert.not(existsSync(join(root, '.tandem', 'trash', 'plan')));
   });
 });
 

@@ -5,6 +5,7 @@ import {
   chmodSync,
   existsSync,
   linkSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   renameSync,
@@ -19,12 +20,14 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { listVersions, planRestore, restoreFromBackup } from '../features/restore.ts';
+import { resolvePaths } from '../features/settle.ts';
+import { type Target, targetsOf } from '../features/targets.ts';
 import { createContext } from '../shared/context.ts';
 import { sandbox } from './helpers/cli.ts';
 import { driveTest } from './helpers/drives.ts';
 import './helpers/inline-workers.ts';
 import { age, edit, refusal, snapshotOf, usersTree, versionsOf, withPair, withRealPair } from './helpers/pair.ts';
-import { treeOf } from './helpers/world.ts';
+import { treeOf, type World, world } from './helpers/world.ts';
 
 const test = suite('restore');
 
@@ -210,6 +213,58 @@ test('the state of a date has the names of that day: files and folders renamed s
     }
   });
 });
+
+/** Same size, same time, another content: a tool that sets times back. */
+const retimed = (content: string): World => ({ 'a.txt': { content, mtime: 1_700_000_000 } });
+
+test('a version of the size and time of what stands there is brought back, once', async () => {
+  await withPair({ master: retimed('old content') }, async (pair) => {
+    await pair.sync();
+    world(retimed('new content'), pair.master);
+    const second = await pair.sync();
+    assert.is(second.files_copied, 1);
+    const wanted = { version: second.operation_id, paths: ['a.txt'] };
+    const to = join(pair.box.root, 'elsewhere');
+    mkdirSync(to);
+    world(retimed('new content'), to);
+    for (const where of [{ to }, {}]) {
+      assert.is((await planRestore('Archive', { ...wanted, ...where }, pair.ctx))[0]?.totals.files, 1);
+      assert.is((await restoreFromBackup('Archive', { ...wanted, ...where }, pair.ctx)).files_copied, 1);
+      assert.is((await restoreFromBackup('Archive', { ...wanted, ...where }, pair.ctx)).files_copied, 0, 'it is there');
+    }
+    assert.equal(
+      [readFileSync(join(to, 'a.txt'), 'utf8'), contentsOf(pair.master)['a.txt']],
+      Array(2).fill('old content'),
+    );
+    assert.is((await pair.sync()).files_copied, 1);
+    assert.is(contentsOf(pair.backup)['a.txt'], 'old content');
+  });
+});
+
+driveTest(
+  test,
+  'what was restored onto a Master that tells no change is seen by the next run',
+  [
+    { label: 'RMASTER', fs: 'exfat' },
+    { label: 'RBACKUP', fs: 'exfat' },
+  ],
+  (drives) =>
+    withRealPair(drives, { master: retimed('old content') }, async (pair) => {
+      await pair.sync();
+      world(retimed('new content'), pair.master);
+      await pair.sync({ options: { checksum: true } });
+      const keep = new Map([['a.txt', 'master']] as const);
+      const [target] = await targetsOf('Archive', {}, pair.ctx);
+      const taken = await resolvePaths(target as Target, { keep }, pair.ctx);
+      assert.is(contentsOf(pair.backup)['a.txt'], 'new content');
+      const back = await restoreFromBackup('Archive', { version: taken.operation_id }, pair.ctx);
+      assert.equal([back.files_copied, contentsOf(pair.master)['a.txt']], [1, 'old content']);
+      const next = await pair.sync();
+      assert.equal([next.files_copied, next.conflicts_detected], [1, 0]);
+      assert.is(contentsOf(pair.backup)['a.txt'], 'old content');
+      assert.is((await pair.sync()).files_copied, 0);
+    }),
+);
 
 test('a deleted folder comes back from its versions', async () => {
   await withPair({ master: { 'Old/Deep/a.txt': 'a', 'Old/b.txt': 'b', 'keep.txt': 'k' } }, async (pair) => {
