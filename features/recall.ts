@@ -157,7 +157,7 @@ function isVersion({ path, entry, from }: Item): boolean {
   return from !== undefined && from !== path + entry.stored;
 }
 
-/** Reads with `--checksum`, and versions that look like what stands there: it took their place because it differed. */
+/** With `--checksum`, and of versions that look like what stands there: that took their place because it differed. */
 async function equalContents(
   chosen: readonly Item[],
   there: ReadonlyMap<string, Entry>,
@@ -173,9 +173,10 @@ async function equalContents(
     if (options.checksum) return size === null || other.size === size;
     return isVersion(item) && looksEqual(item, other, view);
   });
+  const equal = new Map<string, boolean>();
+  if (alike.length === 0) return equal;
   const pool = workersOf(view, operation, options);
   const algorithm = recordedAlgorithm(view, options);
-  const equal = new Map<string, boolean>();
   for (const item of alike) {
     const other = there.get(item.path) as Entry;
     const [[source], [target]] = await Promise.all([
