@@ -292,7 +292,7 @@ const WITHOUT_COMMAND = [
   'recall',
 ];
 /** What a pure function may work with: neither reads, writes nor asks the clock. */
-const PURE = ['shared/paths.ts', 'shared/listing.ts', 'features/reconcile.ts', 'features/sides.ts'];
+const PURE = ['shared/paths.ts', 'shared/listing.ts', 'shared/rows.ts', 'features/reconcile.ts', 'features/sides.ts'];
 const PURE_FEATURES = ['features/reconcile.ts', 'features/moves.ts', 'features/sides.ts'];
 const FOLDERS = ['features', 'shared', 'tui', 'config', 'tests', 'docs', 'dist', 'node_modules', '.ci', '.git'];
 const MAX_LINES = 600;
