@@ -421,8 +421,9 @@ async function fillInbox(
   const entries = found.map(({ path, conflict_type, reason, entry, master, backup }): InboxEntry => {
     return { path, conflict_type: conflict_type ?? '', reason, entry, master_facts: master, backup_facts: backup };
   });
-  await writeConflicts(pairId, run.pair.group.id, run.operationId, [...entries, ...late], ctx);
+  // First: what is in the inbox without a doubt would be forgotten after a crash.
   await doubtContents(pairId, entries, ctx);
+  await writeConflicts(pairId, run.pair.group.id, run.operationId, [...entries, ...late], ctx);
 }
 
 /** While the plan is being made: shows the run to other processes, and takes their wish to cancel it. */
