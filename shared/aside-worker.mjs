@@ -68,7 +68,11 @@ async function carryOut(order) {
       hashers.get(subject).update(new Uint8Array(shared, value, length));
       break;
     case 'read':
-      Atomics.store(words, layout.read, read(subject, new Uint8Array(shared, value, length), at));
+      Atomics.store(
+        words,
+        layout.read + (value - layout.slotsAt) / layout.slotBytes,
+        read(subject, new Uint8Array(shared, value, length), at),
+      );
       break;
     case 'fork':
       hashers.set(value, await forked(hashers.get(subject)));

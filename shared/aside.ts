@@ -47,6 +47,8 @@ export class Aside {
   private filling = { slot: -1, used: 0 };
   private given = 0;
   private lastRead = 0;
+  /** Of each slot, the number of the order that reads into it. */
+  private readonly reads = new Float64Array(LAYOUT.slots);
   private lastId = 0;
   private lost: string | undefined;
 
@@ -142,12 +144,13 @@ export class Aside {
   read(slot: number, fd: number, at: number, length: number): void {
     this.order('read', fd, LAYOUT.slotsAt + slot * LAYOUT.slotBytes, length, at);
     this.lastRead = this.given;
+    this.reads[slot] = this.given;
   }
 
-  /** Bytes that the last such order has read; undefined when it failed. */
-  hasRead(): number | undefined {
-    this.wait(this.lastRead);
-    const read = Atomics.load(this.words, LAYOUT.read);
+  /** Bytes that were read into a slot; undefined when that failed. */
+  hasRead(slot: number): number | undefined {
+    this.wait(this.reads[slot] ?? 0);
+    const read = Atomics.load(this.words, LAYOUT.read + slot);
     return read < 0 ? undefined : read;
   }
 
@@ -229,13 +232,15 @@ const HELD = Number.POSITIVE_INFINITY;
 const KINDS = ['begin', 'update', 'fork', 'digest', 'drop', 'read'] as const;
 type Kind = (typeof KINDS)[number];
 
+const SLOTS = 8;
+
 /**
- * Int32 words: orders given, orders done, 1 once it has failed, length of the text, bytes of the last reading or -1. Then
+ * Int32 words: orders given, orders done, 1 once it has failed, length of the text, and of each slot the bytes that were read into it or -1. Then
  * the orders (Float64: kind, hasher or descriptor, and up to three values), the text (a checksum, or why it failed), and
  * the slots. These have to hold what is hashed while one piece of a file is sealed and written, else the helper runs dry.
  */
 const LAYOUT = {
-  words: 5,
+  words: 4 + SLOTS,
   given: 0,
   done: 1,
   failed: 2,
@@ -247,7 +252,7 @@ const LAYOUT = {
   textAt: 3072,
   textBytes: 1024,
   slotsAt: 4096,
-  slots: 8,
+  slots: SLOTS,
   slotBytes: 1024 * 1024,
   kinds: KINDS,
   algorithms: ALGORITHMS,
@@ -295,7 +300,7 @@ class AsideReader implements PieceReader {
 
   next(): Buffer {
     this.release();
-    const read = this.ahead === undefined ? undefined : this.aside.hasRead();
+    const read = this.ahead === undefined ? undefined : this.aside.hasRead(this.ahead);
     this.slot = this.ahead ?? this.hold();
     this.ahead = undefined;
     const piece = this.aside.slot(this.slot);

@@ -162,7 +162,7 @@ test('a file that cannot be read fails with what the system says, wherever it wa
     here.close();
     aside.hold(0);
     aside.read(0, fd, 0, 100);
-    assert.is(aside.hasRead(), undefined);
+    assert.is(aside.hasRead(0), undefined);
     aside.release(0);
     withFile(Buffer.alloc(5_000_000), (file) => {
       const hasher = aside.hasher('sha256');
@@ -195,6 +195,24 @@ test('a slow drive is no dead helper', () => {
       reader.close();
       assert.is(there.digest(), here.digest());
     });
+  });
+});
+
+test('two readers at once do not take what the other has read', () => {
+  const aside = new Aside();
+  const noise = randomBytes(3_500_000);
+  withFile(noise, (fd) => {
+    const ends = [3_500_000, 2_200_000] as const;
+    const readers = ends.map((end) => aside.reader(fd, 0, end));
+    const found = ends.map((): Buffer[] => []);
+    for (let round = 0; round < 5; round += 1)
+      readers.forEach((reader, index) => {
+        assert.is(aside.hasher('sha256').digest().length, 64, 'the helper has nothing to do, and reads on');
+        found[index]?.push(Buffer.from(reader.next()));
+      });
+    for (const reader of readers) reader.close();
+    for (const [index, end] of ends.entries())
+      assert.ok(Buffer.concat(found[index] ?? []).equals(noise.subarray(0, end)));
   });
 });
 
