@@ -8,6 +8,7 @@ import type { Recorded } from '../shared/hash.ts';
 import type { GroupKey } from '../shared/keyring.ts';
 import { type Lanes, lanesFor } from '../shared/lanes.ts';
 import type { Side } from '../shared/listing.ts';
+import { atWork } from '../shared/memory.ts';
 import { displayPath, timeLimits } from '../shared/paths.ts';
 import { type BaselineRow, type ClockRules, clockRules } from '../shared/rows.ts';
 import { assertPresent, closeDriveRoot, type DriveRoot, openDriveRoot } from '../shared/store.ts';
@@ -93,9 +94,11 @@ export async function openPair(group: Group, ctx: Context, readOnly: boolean): P
         await open.workers?.close();
         open.secret.key?.key.fill(0);
         close();
+        rest();
       },
     };
     assertIdentity(open);
+    const rest = atWork();
     return open;
   } catch (error) {
     close();

@@ -35,6 +35,8 @@ const MOST_PLACES = 16;
 const MANY = 2000;
 /** So many touched paths are left to the threads that wait for them; more are worth threads of their own. */
 const HANDFUL = 256;
+/** The same of all that is to be done, as far as its bytes go. */
+const FEW_BYTES = 64 * 1024 * 1024;
 const WAITING_THREADS = 2;
 
 /** More parts of the target than these are not worth an operation each. */
@@ -99,15 +101,16 @@ export class Follower {
     const again: Batch['again'] = [];
     const results: SyncResult[] = [];
     for (const places of await this.placesOf(touched, again))
-      results.push(await this.run(places, touched.length, again));
+      results.push(await this.run(places, touched.length <= HANDFUL, again));
     return { results, again };
   }
 
   /** Everything, whatever was touched. */
   async followAll(): Promise<Batch> {
     const again: Batch['again'] = [];
-    if (!(await this.hasWork([this.target.subpath], again))) return { results: [], again };
-    return { results: [await this.run([this.target.subpath], Number.POSITIVE_INFINITY, again)], again };
+    const work = await this.workOn([this.target.subpath], again);
+    if (work === 'none') return { results: [], again };
+    return { results: [await this.run([this.target.subpath], work === 'little', again)], again };
   }
 
   async close(): Promise<void> {
@@ -120,7 +123,7 @@ export class Follower {
     if (touched.length > MANY) {
       const place = relPath(commonPlace(touched));
       const places = [isInside(place, this.target.subpath) ? place : this.target.subpath];
-      return (await this.hasWork(places, again)) ? [places] : [];
+      return (await this.workOn(places, again)) === 'none' ? [] : [places];
     }
     const pair = await openPair(this.target.group, this.ctx, true);
     let looks: Looks;
@@ -139,7 +142,7 @@ export class Follower {
     const places = covering.map((place) =>
       isInside(place, this.target.subpath) ? relPath(place) : this.target.subpath,
     );
-    if (changed.length === 0 && !(await this.hasWork(places, again))) return [];
+    if (changed.length === 0 && (await this.workOn(places, again)) === 'none') return [];
     return this.inParts(places);
   }
 
@@ -210,30 +213,36 @@ export class Follower {
     }
   }
 
-  /** Reads only: whether a run would do more than look. */
-  private async hasWork(places: readonly RelPath[], again: Batch['again']): Promise<boolean> {
+  /** Reads only: what a run would do beyond looking. */
+  private async workOn(places: readonly RelPath[], again: Batch['again']): Promise<Work> {
     const pair = await openPair(this.target.group, this.ctx, true);
     try {
       await lookAhead(pair, this.ctx);
       const plan = this.heldBack(await this.planFor(pair, places, this.ctx), pair, again);
       const pairId = await findPair(pair.masterUuid, pair.backupUuid, this.ctx);
-      if (pairId === null || plan.settled.length > 0) return true;
+      if (pairId === null) return 'much';
+      const { actions, settled, totals } = plan;
+      const much = actions.filter(({ kind }) => kind !== 'skip').length > HANDFUL || totals.bytes > FEW_BYTES;
+      const work = much ? 'much' : 'little';
+      if (settled.length > 0) return work;
       // A run makes room where it can; any other guard would refuse it, and the history would fill with refusals.
       assertGuards({ ...plan, guards: plan.guards.filter(({ name }) => name !== 'free-space') }, this.ctx);
       const waiting = new Set((await readConflicts(pairId, plan.target.subpath, this.ctx)).map(({ path }) => path));
-      return plan.actions.some(({ kind, path }) =>
+      const isNew = actions.some(({ kind, path }) =>
         kind === 'conflict' ? !waiting.has(path) : kind !== 'skip' && kind !== 'adopt',
       );
+      return isNew ? work : 'none';
     } finally {
       await pair.close();
     }
   }
 
-  private async run(places: readonly RelPath[], touched: number, again: Batch['again']): Promise<SyncResult> {
+  /** @param little work is left to the threads that wait for it. */
+  private async run(places: readonly RelPath[], little: boolean, again: Batch['again']): Promise<SyncResult> {
     const target = { ...this.target, subpath: relPath(commonPlace(places)) };
     const open = async (ctx: Context): Promise<OpenPair> => {
       const pair = await openPair(this.target.group, ctx, false);
-      if (touched <= HANDFUL) this.lend(pair);
+      if (little) this.lend(pair);
       return pair;
     };
     const flags = { options: this.options, lockWait: this.lockWait };
@@ -333,6 +342,8 @@ export class Follower {
 }
 
 // --- internal ---
+
+type Work = 'none' | 'little' | 'much';
 
 interface Seen {
   plan: Plan;

@@ -8,9 +8,25 @@ import { functionsOf } from './syscalls.ts';
  * would let the heap grow by a multiple of that before it looks again. Takes some 50 ms; nothing but memory changes.
  */
 export function collectGarbage(): void {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as unknown;
-  if (typeof collect === 'function') collect();
+  collector ??= exposed();
+  collector?.();
+}
+
+/**
+ * Work begins. When none has been under way for some seconds what it left behind is collected, once, in the thread that
+ * calls this: V8 itself lets garbage lie for as long as there is room, and a process that waits for days would hold it.
+ * @returns what ends this work.
+ */
+export function atWork(): () => void {
+  let ended = false;
+  works += 1;
+  clearTimeout(resting);
+  return () => {
+    if (ended) return;
+    ended = true;
+    works -= 1;
+    if (works === 0) resting = setTimeout(collectGarbage, REST_MS).unref();
+  };
 }
 
 /**
@@ -28,6 +44,19 @@ export function keepMemoryTogether(): void {
 }
 
 // --- internal ---
+
+const REST_MS = 5000;
+let works = 0;
+let resting: NodeJS.Timeout | undefined;
+let collector: (() => void) | undefined;
+
+/** The flag does not stay: V8 keeps no compiled code of a process with other flags than the next one's. */
+function exposed(): (() => void) | undefined {
+  setFlagsFromString('--expose-gc');
+  const found = runInNewContext('gc') as unknown;
+  setFlagsFromString('--no-expose-gc');
+  return typeof found === 'function' ? (found as () => void) : undefined;
+}
 
 /** Of malloc.h. */
 const M_TRIM_THRESHOLD = -1;

@@ -17,6 +17,7 @@ import {
   type Recorded,
 } from './hash.ts';
 import { checksumKey, type GroupKey } from './keyring.ts';
+import { atWork } from './memory.ts';
 import { ScrubTransfer } from './scrub.ts';
 import type { StageItem } from './tasks.ts';
 import { TokenBucket } from './throttle.ts';
@@ -101,6 +102,7 @@ interface Open {
 }
 
 let open: Promise<Open> | undefined;
+let rest = (): void => {};
 
 async function begin({ transfer, algorithm, junk, mhl, compressionLevel = 1 }: WorkerSession): Promise<Open> {
   const names = new Set(junk);
@@ -184,6 +186,8 @@ parentPort?.on('message', (sent: string | WorkerMessage) => {
     checksums?.fill(0);
     checksums = undefined;
     pairs.length = 0;
+    rest();
+    if (message.session) rest = atWork();
     open = message.session ? begin(message.session) : undefined;
   } else void carryOut(message);
 });

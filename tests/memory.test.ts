@@ -1,8 +1,12 @@
 /** What a process that runs for weeks does about its memory. */
 import { spawnSync } from 'node:child_process';
+import { constants, PerformanceObserver } from 'node:perf_hooks';
+import { Script } from 'node:vm';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { atWork, collectGarbage } from '../shared/memory.ts';
 import { REPOSITORY } from './helpers/cli.ts';
+import { pause } from './helpers/watching.ts';
 
 const test = suite('memory');
 
@@ -35,6 +39,57 @@ test('large buffers do not come out of the heap, where they would leave gaps', (
   const { header } = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } };
   if (header.glibcVersionRuntime !== undefined) assert.ok(growth('') > 20_000_000, 'what it is about');
   assert.ok(growth('keepMemoryTogether()') < 5_000_000);
+});
+
+/** How often somebody other than V8 had garbage collected during `work`. */
+async function collections(work: () => Promise<void>): Promise<number> {
+  let count = 0;
+  const note = (entries: readonly object[]): void => {
+    for (const entry of entries) {
+      const { flags } = (entry as { detail: { flags: number } }).detail;
+      if (flags & constants.NODE_PERFORMANCE_GC_FLAGS_FORCED) count += 1;
+    }
+  };
+  const observer = new PerformanceObserver((list) => note(list.getEntries()));
+  observer.observe({ entryTypes: ['gc'] });
+  try {
+    await work();
+    await pause(50);
+    note(observer.takeRecords());
+  } finally {
+    observer.disconnect();
+  }
+  return count;
+}
+
+const RESTED = 5200;
+
+test('what work leaves behind is collected once, when none has been under way for a while', async () => {
+  const [one, other] = [atWork(), atWork()];
+  one();
+  one();
+  assert.is(await collections(() => pause(RESTED)), 0, 'the other goes on');
+  other();
+  assert.is(
+    await collections(async () => {
+      await pause(RESTED / 2);
+      atWork()();
+      await pause(RESTED / 2);
+    }),
+    0,
+    'it has to be quiet for a while',
+  );
+  assert.is(await collections(() => pause(RESTED)), 1);
+  assert.is(await collections(() => pause(RESTED)), 0, 'nothing was done since');
+});
+
+test('code that was compiled before garbage was collected serves after it, and the other way round', () => {
+  const source = 'function one() { return 1; } one();';
+  const rejected = (cachedData: Buffer): boolean | undefined => new Script(source, { cachedData }).cachedDataRejected;
+  const before = new Script(source).createCachedData();
+  collectGarbage();
+  assert.is(rejected(before), false);
+  assert.is(rejected(new Script(source).createCachedData()), false);
 });
 
 test.run();

@@ -74,6 +74,32 @@ test('a drive that goes is waited for, nothing is deleted, and all is made up fo
     }),
   ));
 
+test('what a drive that comes back needs is done by the threads that wait: those begun each time leave memory behind', () =>
+  withPair({ master: { 'a/x': '1', 'a/y': '2' } }, (pair) =>
+    watched(pair, {}, async ({ watcher, agreed }) => {
+      await agreed();
+      let begun = 0;
+      const count = (): void => {
+        begun += 1;
+      };
+      try {
+        for (const round of ['2', '3', '4']) {
+          renameSync(pair.backup, `${pair.backup}-away`);
+          await until(() => watcher.state === 'waiting for drive' || watcher.state);
+          edit(pair.master, { 'a/x': round, 'a/new': round });
+          await pause(500);
+          renameSync(`${pair.backup}-away`, pair.backup);
+          await agreed();
+          // The first makes as many as may wait.
+          if (round === '2') process.on('worker', count);
+        }
+      } finally {
+        process.off('worker', count);
+      }
+      assert.is(begun, 0);
+    }),
+  ));
+
 test('enable, list, pause, resume and disable, from another process', () =>
   withPair({ master: { 'a/x': '1' } }, async (pair) => {
     const [row] = await enableRealtimeSync('Archive', { debounce: 0.2 }, pair.ctx);

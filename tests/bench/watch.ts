@@ -34,8 +34,8 @@ if (existsSync('/dev/shm')) process.env['TMPDIR'] = '/dev/shm';
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 3);
 const DEBOUNCE_MS = 500;
 const MINUTE = 60_000;
-/** After which a run that has done its work is over. */
-const REST_MS = 500;
+/** After which a process that has nothing to do has had its garbage collected: shared/memory.ts. */
+const REST_MS = 6000;
 const TANDEM = join(REPOSITORY, 'tui', 'tandem.mjs');
 
 interface Running {
@@ -260,29 +260,28 @@ async function changes(): Promise<void> {
           return existsSync(path) && readFileSync(path, 'utf8') === `${batch} ${at}`;
         };
         await until(() => Array.from({ length: 50 }, (_, at) => at).every(arrived) || `batch ${batch}`, MINUTE);
-        await pause(REST_MS);
-        weights.push(weigh(one.pid));
+        await pause(500);
+        if (batch % 20 === 19) weights.push(await atRest(one.pid));
       }
-      console.log('\n10,000 changes in 200 batches, after as many');
-      grown(weights.slice(200));
+      console.log('\n10,000 changes in 200 batches, after as many; weighed at rest after each 1000');
+      grown(weights.slice(9));
     });
   });
 }
 
-/**
- * Compares the first fifth with the last one. What came before is left out: functions are compiled until then that had not
- * run often enough. V8 lets its heap swing by some 10 MB; its lowest point is what a leak would lift.
- */
+async function atRest(pid: number): Promise<ReturnType<typeof weigh>> {
+  await pause(REST_MS);
+  return weigh(pid);
+}
+
+/** What came before is left out: functions are compiled until then that had not run often enough. */
 function grown(weights: readonly ReturnType<typeof weigh>[]): void {
-  const fifth = Math.floor(weights.length / 5);
-  const [early, late] = [weights.slice(0, fifth), weights.slice(-fifth)];
-  const of = (part: typeof early, name: 'now' | 'descriptors'): number => median(part.map((one) => one[name]));
-  const least = (part: typeof early): string => Math.min(...part.map(({ now }) => now)).toFixed(1);
-  const middle = (part: typeof early): string => of(part, 'now').toFixed(1);
-  say(
-    `memory in the first fifth ${middle(early)} MB, at least ${least(early)}; in the last ${middle(late)}, ${least(late)}`,
-  );
-  say(`descriptors ${of(early, 'descriptors')} and ${of(late, 'descriptors')}  (promised: no growth)`);
+  const memory = weights.map(({ now }) => now);
+  const [first = 0, last = 0] = [memory[0], memory.at(-1)];
+  say(`memory ${first.toFixed(1)} MB, then ${last.toFixed(1)} MB  (promised: no growth)`);
+  say(`  in between ${memory.map((one) => one.toFixed(1)).join(', ')}`);
+  const descriptors = weights.map((one) => one.descriptors);
+  say(`descriptors ${descriptors[0]}, then ${descriptors.at(-1)}, at most ${Math.max(...descriptors)}`);
 }
 
 async function plugs(): Promise<void> {
@@ -301,11 +300,11 @@ async function plugs(): Promise<void> {
           const path = join('a', `cycle${cycle}`);
           writeFileSync(join(pair.master, path), `${cycle}`);
           await until(() => existsSync(join(pair.backup, path)) || `cycle ${cycle}`, MINUTE);
-          await pause(REST_MS);
-          weights.push(weigh(one.pid));
+          await pause(500);
+          if (cycle % 10 === 9) weights.push(await atRest(one.pid));
         }
-        console.log('\n100 times pulled and plugged in, by turns, after 50 times');
-        grown(weights.slice(50));
+        console.log('\n100 times pulled and plugged in, by turns, after 50 times; weighed at rest after each 10');
+        grown(weights.slice(4));
         const trash = join(pair.backup, '.tandem', 'trash');
         if (existsSync(trash) && readdirSync(trash).length > 0) throw new Error('something was deleted or replaced');
       }),
