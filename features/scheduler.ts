@@ -22,6 +22,7 @@ import { wholeOf } from './targets.ts';
 import { conflictSentence, sentenceOf } from './telling.ts';
 import {
   changeMark,
+  claimReminder,
   claimRun,
   type Ending,
   type Entry,
@@ -71,6 +72,7 @@ export class Scheduler {
   #checkedAt = Number.NEGATIVE_INFINITY;
   #lastTick: number | undefined;
   #ticks: Promise<void> = Promise.resolve();
+  /** When each group's Backup was last found to be too old; milliseconds. */
   readonly #overdue = new Map<string, number>();
 
   /** @param deps what differs from the functions of the features. `ctx.now` is the clock; `ctx.signal` ends all runs. */
@@ -312,7 +314,7 @@ export class Scheduler {
       });
   }
 
-  /** Once a day for each Backup that was not brought into step for too long. */
+  /** Once a day for each Backup that was not brought into step for too long, whichever process tells it. */
   async #tellOverdue(now: number): Promise<void> {
     const days = this.#ctx.settings().notify.overdueDays;
     if (days === 0) return;
@@ -324,6 +326,7 @@ export class Scheduler {
       const old = Math.floor((now - since) / DAY);
       if (!(old >= days)) continue;
       this.#overdue.set(group.id, now);
+      if (!(await claimReminder(group.id, DAY, this.#ctx))) continue;
       const name = displayPath(group.name);
       const message =
         good === null ? `${name} was never synced as a whole.` : `Backup of ${name} is ${plural(old, 'day')} old.`;

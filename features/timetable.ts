@@ -272,6 +272,18 @@ export async function releaseInterrupted(entries: readonly Entry[], ctx: Context
   return found;
 }
 
+/**
+ * Whether it is for this process to tell that a Backup is overdue: nobody has for `every` milliseconds. What was noted by a
+ * clock that has been set back since does not count.
+ */
+export async function claimReminder(group_id: string, every: number, ctx: Context): Promise<boolean> {
+  const now = ctx.now();
+  const sql = `INSERT INTO reminders (group_id, told) VALUES (?1, ?2)
+    ON CONFLICT (group_id) DO UPDATE SET told = ?2 WHERE told > ?2 OR told <= ?3`;
+  const before = new Date(now.getTime() - every).toISOString();
+  return (await (await ctx.db()).run(sql, [group_id, now.toISOString(), before])).changes > 0;
+}
+
 // --- internal ---
 
 /** What runs when, checked. */

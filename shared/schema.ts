@@ -229,6 +229,13 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     // `schedule NAME`, `watch`, `dashboard`; empty: a person on the command line, or another program.
     "ALTER TABLE sync_operations ADD COLUMN started_by TEXT NOT NULL DEFAULT ''",
   ],
+  [
+    // When it was last told that the Backup of a group is overdue.
+    `CREATE TABLE reminders (
+      group_id TEXT PRIMARY KEY,
+      told TIMESTAMP NOT NULL
+    ) WITHOUT ROWID`,
+  ],
 ];
 
 // --- internal ---

@@ -458,6 +458,12 @@ for (const edited of ['master', 'backup'] as const)
         world(both('new content'), pair[edited]);
         assert.is((await pair.sync()).conflicts_detected, 0, 'what it is about');
         const sums = { options: { checksum: true } };
+        const db = await pair.ctx.db();
+        await db.run("CREATE TRIGGER cut BEFORE INSERT ON conflicts BEGIN SELECT RAISE(ABORT, 'cut off'); END");
+        await refusal(pair.sync(sums));
+        await db.run('DROP TRIGGER cut');
+        assert.equal(await types(pair), []);
+        assert.is((await pair.sync()).conflicts_detected, 2, 'what a run found that was cut off then is not forgotten');
         assert.is((await pair.sync(sums)).conflicts_detected, 2);
         const found = await types(pair);
         assert.is(found.length, 2);

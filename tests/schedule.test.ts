@@ -345,15 +345,31 @@ test('a clock set far back, and one that had been wrong by years, leave the rhyt
     assert.is(runs.length, 3);
   }));
 
-test('a Backup that is too old is told once a day', () =>
-  onStage(async ({ clock, scheduler, told }) => {
+test('a Backup that is too old is told once a day, by whichever process is there', () =>
+  onStage(async ({ clock, scheduler, told, another }) => {
     clock.now = Date.now() + 9 * DAY + HOUR;
     for (let hour = 0; hour < 26; hour += 1) {
       await scheduler.tick();
       clock.now += HOUR;
     }
-    const overdue = told.filter(({ event }) => event === 'overdue').map(({ message }) => message);
-    assert.equal(overdue, ['Archive was never synced as a whole.', 'Archive was never synced as a whole.']);
+    const overdue = (): string[] => told.filter(({ event }) => event === 'overdue').map(({ message }) => message);
+    assert.equal(overdue(), ['Archive was never synced as a whole.', 'Archive was never synced as a whole.']);
+    const restarted = another();
+    try {
+      await restarted.tick();
+      assert.is(overdue().length, 2, 'the process before it has told that today');
+      clock.now += DAY;
+      await Promise.all([restarted.tick(), scheduler.tick()]);
+      assert.is(overdue().length, 3);
+      clock.now -= 5 * DAY;
+      await restarted.tick();
+      assert.is(overdue().length, 3, 'not old enough by the clock that was set back');
+      clock.now += DAY;
+      await restarted.tick();
+      assert.is(overdue().length, 4, 'a clock that was ahead does not silence it');
+    } finally {
+      await restarted.close();
+    }
   }));
 
 test('a sealed group without a key file fails with the sentence of the key, and never asks', () =>
