@@ -1,7 +1,7 @@
 /**
  * Copies files that are new on the Backup, group by group: each worker keeps what it staged until it puts it in place and
  * then says in one text what is to be recorded. The order is that of every batch (features/apply.ts): written, flushed,
- * put in place, flushed, recorded.
+ * put in place, flushed, recorded; one batch is recorded while the next is put in place.
  */
 import { Batches, groupBySize } from '../shared/batches.ts';
 import { inLanes, type Lanes } from '../shared/lanes.ts';
@@ -44,7 +44,8 @@ export async function copyNewFiles(actions: readonly Action[], first: number, ho
     groups.push({ first: seq, items: part, on: 0 });
     seq += part.length;
   }
-  const batches = new Batches<Group>((batch) => place(batch, host));
+  const records = new OneBehind();
+  const batches = new Batches<Group>((batch) => place(batch, host, records));
   const outcomes = await inLanes(
     groups,
     host.lanes,
@@ -55,7 +56,11 @@ export async function copyNewFiles(actions: readonly Action[], first: number, ho
     },
     () => host.control.cancelled,
   );
-  if (!host.control.stopped) await batches.finish();
+  try {
+    if (!host.control.stopped) await batches.finish();
+  } finally {
+    await records.finish();
+  }
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
 }
 
@@ -68,6 +73,23 @@ interface Group {
   on: number;
 }
 
+/** One after the other; whoever adds waits only for the one before. */
+class OneBehind {
+  private last: Promise<void> = Promise.resolve();
+
+  /** Throws what the one before threw. */
+  async add(work: () => Promise<void>): Promise<void> {
+    await this.last;
+    this.last = work();
+    // Whoever comes next, or finishes, hears of it.
+    this.last.catch(() => {});
+  }
+
+  async finish(): Promise<void> {
+    await this.last;
+  }
+}
+
 async function stage(group: Group, batches: Batches<Group>, host: BulkHost): Promise<void> {
   const paths = group.items.map(({ path }) => path).join('\0');
   const { result, on } = await host.pool.runSomewhere('stageNew', group.first, paths, Date.now(), host.encode);
@@ -76,7 +98,7 @@ async function stage(group: Group, batches: Batches<Group>, host: BulkHost): Pro
   await setAside(group, result.others, host);
 }
 
-async function place(batch: readonly Group[], host: BulkHost): Promise<void> {
+async function place(batch: readonly Group[], host: BulkHost, records: OneBehind): Promise<void> {
   if (batch.length === 0) return;
   host.prove();
   await host.pool.run('flush');
@@ -85,12 +107,14 @@ async function place(batch: readonly Group[], host: BulkHost): Promise<void> {
   const sum = (of: (result: PlacedGroup) => number): number => results.reduce((total, result) => total + of(result), 0);
   const rows = results.map((result) => result.rows).filter((text) => text !== '');
   const folders = results.flatMap((result) => result.folders);
-  await host.placed(
-    sum(({ files }) => files),
-    sum(({ bytes }) => bytes),
-    sum(({ written }) => written),
-    folders,
-    rows,
+  await records.add(() =>
+    host.placed(
+      sum(({ files }) => files),
+      sum(({ bytes }) => bytes),
+      sum(({ written }) => written),
+      folders,
+      rows,
+    ),
   );
   for (const [index, { others }] of results.entries()) {
     host.staged(-others.filter(({ outcome }) => outcome === 'changed').length);

@@ -192,10 +192,10 @@ async function openForReading(path: string): Promise<Database | undefined> {
 }
 
 /** Opens the file, if it is there, without changing anything in its folder. */
-async function lookInto(path: string): Promise<{ database: Database; version: number } | undefined> {
+async function lookInto(path: string): Promise<{ database: Connection; version: number } | undefined> {
   let log = hasLog(path);
   for (let attempt = 1; existsSync(path); attempt += 1) {
-    let database: Database | undefined;
+    let database: Connection | undefined;
     try {
       database = await connect(path, log ? 'read beside a log' : 'read');
       await database.run('PRAGMA query_only = ON');
@@ -227,7 +227,7 @@ function hasLog(path: string): boolean {
  * `read beside a log`: a process writes it now, or was killed. The log is read through, and neither worked into the
  * database nor removed on closing, as any connection that may write would do. (A log whose -shm is lost gets a new one.)
  */
-function connect(path: string, how: 'write' | 'read' | 'read beside a log'): Promise<Database> {
+function connect(path: string, how: 'write' | 'read' | 'read beside a log'): Promise<Connection> {
   const sqlite = createRequire(import.meta.url)('sqlite3') as typeof import('sqlite3');
   const beside = how === 'read beside a log';
   const name = beside ? `${pathToFileURL(path).href}?readonly_shm=${existsSync(`${path}-shm`) ? 1 : 0}` : path;
@@ -242,9 +242,14 @@ function connect(path: string, how: 'write' | 'read' | 'read beside a log'): Pro
   });
 }
 
-function wrap(driver: Driver): Database {
+/** Also runs several statements in one text. */
+interface Connection extends Database {
+  script(sql: string): Promise<void>;
+}
+
+function wrap(driver: Driver): Connection {
   let queue: Promise<unknown> = Promise.resolve();
-  const database: Database = {
+  const database: Connection = {
     run: (sql, params = []) =>
       new Promise((done, fail) => {
         driver.run(sql, params, function (error) {
@@ -260,6 +265,10 @@ function wrap(driver: Driver): Database {
     all: <T>(sql: string, params: readonly SqlValue[] = []) =>
       new Promise<T[]>((done, fail) => {
         driver.all(sql, params, (error, rows) => (error ? fail(error) : done(rows as T[])));
+      }),
+    script: (sql) =>
+      new Promise((done, fail) => {
+        driver.exec(sql, (error) => (error ? fail(error) : done()));
       }),
     transaction: (work) => {
       const turn = queue.then(async () => {
@@ -284,16 +293,14 @@ function wrap(driver: Driver): Database {
   return database;
 }
 
-/** Each migration runs once, in its own transaction, guarded by PRAGMA user_version. */
-async function migrate(database: Database, path: string): Promise<void> {
+/** Each migration runs once, guarded by PRAGMA user_version; all that are missing in one transaction. */
+async function migrate(database: Connection, path: string): Promise<void> {
   const found = await versionOf(database);
   if (found > MIGRATIONS.length) throw newerError(path, found);
   if (found === MIGRATIONS.length) return;
   await database.transaction(async () => {
-    for (let next = await versionOf(database); next < MIGRATIONS.length; next += 1) {
-      for (const statement of MIGRATIONS[next] ?? []) await database.run(statement);
-      await database.run(`PRAGMA user_version = ${next + 1}`);
-    }
+    const missing = MIGRATIONS.slice(await versionOf(database)).flat();
+    await database.script([...missing, `PRAGMA user_version = ${MIGRATIONS.length}`].join(';\n'));
   });
 }
 

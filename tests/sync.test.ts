@@ -782,6 +782,29 @@ function spawnWriter(folder: string, names: readonly string[]): { stop(): Promis
   };
 }
 
+test('a batch that cannot be recorded ends the run; what stands is taken over by the next one, and nothing is copied twice', async () => {
+  const files = Object.fromEntries(
+    Array.from({ length: 7000 }, (_, at) => [`f/${String(at).padStart(4, '0')}`, `${at}`]),
+  );
+  await withPair({ master: files }, async (pair) => {
+    const db = await pair.ctx.db();
+    await db.run(`CREATE TRIGGER cut BEFORE INSERT ON file_sync_history WHEN new.relative_path = 'f/3000'
+      BEGIN SELECT RAISE(ABORT, 'no room in the database'); END`);
+    assert.match((await refusal(pair.sync())).message, 'no room in the database');
+    await db.run('DROP TRIGGER cut');
+    const [failed] = await listOperations({ limit: 1 }, pair.ctx);
+    assert.is(failed?.status, 'failed');
+    const recorded = (await pair.rows()).filter(({ path }) => path.startsWith('f/')).length;
+    const standing = new Set(readdirSync(join(pair.backup, 'f')));
+    assert.ok(recorded >= 1000 && recorded < standing.size && standing.size < 7000, `${recorded} of ${standing.size}`);
+    for (const { path } of await pair.rows()) assert.ok(path === 'f' || standing.has(path.slice(2)), path);
+    const rest = await pair.sync();
+    assert.equal([rest.status, rest.files_copied], ['completed', 7000 - standing.size]);
+    assert.equal(treeOf(pair.backup), treeOf(pair.master));
+    assert.equal((await pair.plan()).actions, []);
+  });
+});
+
 test('a dry run writes nothing at all: not on the drives, not in the settings, not in the journal', async () => {
   const files: World = { a: '1', 'd/b': '2', changed: 'old', gone: 'g', l: { symlink: 'a' } };
   await withPair({ master: files }, async (pair) => {
