@@ -8,7 +8,7 @@ import type { Context } from '../shared/context.ts';
 import { type Problem, TandemError } from '../shared/errors.ts';
 import { Filter } from '../shared/filters.ts';
 import { plural } from '../shared/format.ts';
-import type { Recorded } from '../shared/hash.ts';
+import { isKeyed, type Recorded } from '../shared/hash.ts';
 import { type OpenConflict, readConflicts } from '../shared/inbox.ts';
 import { Entry, eachRecord } from '../shared/listing.ts';
 import {
@@ -138,7 +138,8 @@ export async function makePlan(
   }
   if (storing.sealed) await (key ?? haveKey(pair, ctx));
   foresee();
-  const rows = pairId === null ? [] : await rowsOf(pair, pairId, target, ctx);
+  const recorded = pairId === null ? [] : await rowsOf(pair, pairId, target, ctx);
+  const rows = storing.sealed ? recorded : recorded.map(withoutKeyed);
   await decide(plan, { pair, target, options, filter, found, rows, waiting, believe, storing }, ctx);
   await sayWhatIsNewlyLeftOut({ rows, filter, options: options.filters, pairId }, ctx);
   const { actions } = plan;
@@ -204,6 +205,11 @@ async function storingFor(pair: OpenPair, pairId: number | null, options: SyncOp
 async function rowsOf(pair: OpenPair, pairId: number, { subpath }: Target, ctx: Context): Promise<BaselineRow[]> {
   if (!pair.borrowed) return readBaseline(pairId, subpath, ctx);
   return pair.borrowed.filter(({ path }) => isInside(path, subpath));
+}
+
+/** Where nothing is sealed the group's key is not at hand: a keyed checksum that a cut conversion left is as good as none. */
+function withoutKeyed(row: BaselineRow): BaselineRow {
+  return isKeyed(row.checksum_algorithm) ? { ...row, checksum: '', checksum_algorithm: '' } : row;
 }
 
 function requireFolder(pair: OpenPair, target: Target): void {

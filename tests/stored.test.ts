@@ -203,6 +203,33 @@ test('a record without a checksum is proved before its file is converted', async
   });
 });
 
+test('a keyed checksum that a cut conversion left behind keeps no file from another form once the key is gone', async () => {
+  await withStored({ enable_encryption: true }, async (pair) => {
+    await pair.sync();
+    const keyed = (await pair.rows()).find(({ path }) => path === 'empty');
+    await setForm(pair, {});
+    await pair.sync();
+    await (await pair.ctx.db()).run(
+      "UPDATE file_sync_history SET checksum = ?, checksum_algorithm = ? WHERE relative_path = 'empty'",
+      [keyed?.checksum ?? '', keyed?.checksum_algorithm ?? ''],
+    );
+    for (const root of [pair.master, pair.backup]) rmSync(join(root, '.tandem/keyring.json'));
+    rmSync(join(pair.ctx.dataDir, 'keyrings'), { recursive: true, force: true });
+    await setForm(pair, { enable_compression: true });
+    const run = await pair.sync();
+    assert.equal([run.status, run.problems, run.files_copied], ['completed', [], 9]);
+    assert.is((await pair.rows()).find(({ path }) => path === 'empty')?.checksum_algorithm, 'sha256');
+    assert.equal((await verifyFiles('Archive', {}, pair.ctx)).findings, []);
+    put(pair.master, 'empty', 'edited');
+    await (await pair.ctx.db()).run(
+      "UPDATE file_sync_history SET checksum = ?, checksum_algorithm = ? WHERE relative_path = 'empty'",
+      [keyed?.checksum ?? '', keyed?.checksum_algorithm ?? ''],
+    );
+    const edited = await pair.sync();
+    assert.equal([edited.problems, edited.files_copied], [[], 1], 'nor from an edit');
+  });
+});
+
 test('a plain file on a sealed Backup is a problem, never content', async () => {
   await withStored({ enable_encryption: true }, async (pair) => {
     await pair.sync();
