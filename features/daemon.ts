@@ -7,6 +7,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isSilent } from '../shared/answering.ts';
 import { keepLastGood, writeFileAtomic } from '../shared/config.ts';
 import { type Context, type Exec, refusingPrompts } from '../shared/context.ts';
 import {
@@ -271,7 +272,8 @@ class Daemon {
 
   private heard(event: DriveEvent): void {
     const { kind, drive } = event;
-    if (kind !== 'changed') this.say('drive', drive.label, `${kind}: ${drive.label} at ${drive.mount_path}`);
+    const what = kind === 'unplugged' && isSilent(drive.mount_path) ? 'does not answer' : kind;
+    if (kind !== 'changed') this.say('drive', drive.label, `${what}: ${drive.label} at ${drive.mount_path}`);
     void this.listNow();
     this.scheduler.drivesChanged(event);
     this.supervisor.drivesChanged(event);

@@ -8,6 +8,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { answers, mayBeSilent, silence } from '../shared/answering.ts';
 import { fileStamp } from '../shared/config.ts';
 import type { Context } from '../shared/context.ts';
 import { ejectVolume } from '../shared/eject.ts';
@@ -17,7 +18,7 @@ import { closest, formatBytes, formatTime } from '../shared/format.ts';
 import { holderAt } from '../shared/lock.ts';
 import { createBell, followMounts } from '../shared/mount-events.ts';
 import { displayPath } from '../shared/paths.ts';
-import { isNetworkFilesystem, type Volume } from '../shared/platform.ts';
+import { isNetworkFilesystem, type Mount, mountOf, parseMountInfo, type Volume } from '../shared/platform.ts';
 import { readSignature, SIGNATURE } from '../shared/signature.ts';
 import { deviceNumberOf, type Listing, listVolumes, realpathOr, virtualVolume } from '../shared/volumes.ts';
 import { virtualVerbs } from './virtual.ts';
@@ -100,14 +101,15 @@ export async function watchDrives(ctx: Context, onEvent: (event: DriveEvent) => 
   const unmounted = new Set<string>();
   const unfollow = linux ? followMounts(unmounted, bell.ring) : () => {};
   const quiet: Context = { ...ctx, emit: () => {} };
+  const fingerprint = new Fingerprint(ctx);
   let complaint = '';
   try {
     let drives = await listDrives(ctx);
-    let seen = linux ? fingerprint(ctx, drives) : '';
+    let seen = linux ? await fingerprint.of(drives) : '';
     while (!ctx.signal.aborted) {
       let events: DriveEvent[] = [];
       try {
-        const stamp = linux ? fingerprint(ctx, drives) : '';
+        const stamp = linux ? await fingerprint.of(drives) : '';
         if (!linux || stamp !== seen || unmounted.size > 0) {
           const gone = new Set(unmounted);
           unmounted.clear();
@@ -264,18 +266,51 @@ function howChanged(
   return FACTS.some((key) => before[key] !== after[key]) ? 'changed' : undefined;
 }
 
+/** Of what may be silent, only so often: another process is sent ahead each time. */
+const ASK_EVERY_MS = 10_000;
+
 /** Everything that can change the list and costs next to nothing to look at. */
-function fingerprint(ctx: Context, drives: readonly DriveInfo[]): string {
-  const { virtualDrives, allowFixed } = ctx.settings();
-  const folders = virtualDrives.map(({ path }) => deviceNumberOf(path, ctx) ?? 'absent');
-  const signatures = drives.map((drive) => [existsSync(drive.device), stampOf(join(drive.mount_path, SIGNATURE))]);
-  return JSON.stringify([
-    readFileSync('/proc/self/mountinfo', 'latin1'),
-    virtualDrives,
-    allowFixed,
-    folders,
-    signatures,
-  ]);
+class Fingerprint {
+  private readonly ctx: Context;
+  private readonly asked = new Map<string, { at: number; stamp: string }>();
+  private mountinfo = Buffer.alloc(0);
+  private mounts: readonly Mount[] = [];
+
+  constructor(ctx: Context) {
+    this.ctx = ctx;
+  }
+
+  async of(drives: readonly DriveInfo[]): Promise<string> {
+    const { virtualDrives, allowFixed } = this.ctx.settings();
+    const mountinfo = readFileSync('/proc/self/mountinfo');
+    if (!mountinfo.equals(this.mountinfo)) {
+      this.mountinfo = mountinfo;
+      this.mounts = parseMountInfo(mountinfo);
+      this.asked.clear();
+    }
+    const stamps = await Promise.all([
+      ...virtualDrives.map(({ path }) =>
+        this.look('place', resolve(path), () => deviceNumberOf(path, this.ctx) ?? 'absent'),
+      ),
+      ...drives.map(({ device, mount_path }) =>
+        this.look('drive', mount_path, () => `${existsSync(device)} ${stampOf(join(mount_path, SIGNATURE))}`),
+      ),
+    ]);
+    // A drive that is silent is in no list, and is looked for as soon as it answers.
+    return JSON.stringify([mountinfo.toString('latin1'), virtualDrives, allowFixed, stamps, silence()]);
+  }
+
+  private async look(what: string, path: string, stamp: () => string): Promise<string> {
+    const mount = mountOf(path, this.mounts);
+    if (!mount || !mayBeSilent(mount)) return stamp();
+    const key = `${what} ${path}`;
+    const known = this.asked.get(key);
+    const age = Date.now() - (known?.at ?? 0);
+    if (known && age >= 0 && age < ASK_EVERY_MS) return known.stamp;
+    const found = (await answers(mount)) ? stamp() : 'silent';
+    this.asked.set(key, { at: Date.now(), stamp: found });
+    return found;
+  }
 }
 
 function stampOf(path: string): string {

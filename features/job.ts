@@ -2,6 +2,7 @@
  * One run of a schedule: what it needs (which drives, and whether they are here), then sync or verification, reading
  * back, ejecting, and one sentence that says how it went. Nothing is asked of anybody: what needs an answer fails.
  */
+import { silence } from '../shared/answering.ts';
 import { type Context, refusingPrompts } from '../shared/context.ts';
 import type { TandemError } from '../shared/errors.ts';
 import { formatBytes, formatCount, plural } from '../shared/format.ts';
@@ -107,8 +108,8 @@ function missingOf(pair: Pair & { problem?: TandemError }): string | null {
   const [first, second] = away.map((role) => `${ROLE_NAME[role]} ${quote(pair.group[`${role}_drive`].label)}`);
   if (first === undefined) return null;
   return second === undefined
-    ? `The ${first} of ${quote(pair.group.name)} is not connected.`
-    : `The ${first} and the ${second} of ${quote(pair.group.name)} are not connected.`;
+    ? `The ${first} of ${quote(pair.group.name)} is not connected${silence()}.`
+    : `The ${first} and the ${second} of ${quote(pair.group.name)} are not connected${silence()}.`;
 }
 
 function syncJob(result: SyncResult): JobResult {

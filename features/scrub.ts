@@ -4,6 +4,7 @@
  * Writes nothing on the drives; in the database it notes, batch by batch, what was found good, so that a run that ends
  * early is not lost.
  */
+import { silence } from '../shared/answering.ts';
 import { Batches, groupBySize } from '../shared/batches.ts';
 import type { Context } from '../shared/context.ts';
 import type { Digest } from '../shared/digests.ts';
@@ -73,7 +74,7 @@ export async function openSides(group: Group, wanted: readonly Side[], ctx: Cont
         const other = side === 'master' ? 'backup' : 'master';
         throw new TandemError(
           'drive_missing',
-          `The ${ROLE_NAME[side]} '${displayPath(known.label)}' of group '${displayPath(group.name)}' is not connected.`,
+          `The ${ROLE_NAME[side]} '${displayPath(known.label)}' of group '${displayPath(group.name)}' is not connected${silence()}.`,
           { hint: `Plug it in, or read the other drive alone with --side ${other}.` },
         );
       }

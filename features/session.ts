@@ -2,6 +2,7 @@
  * Both drives of a group, open and proved to be the right ones, with the worker threads of the run. Every step of a sync
  * works on this; nothing in it decides anything.
  */
+import { silence } from '../shared/answering.ts';
 import type { Context } from '../shared/context.ts';
 import { TandemError } from '../shared/errors.ts';
 import type { Recorded } from '../shared/hash.ts';
@@ -276,7 +277,7 @@ function requireBoth(pair: Pair, drives: readonly DriveInfo[]): Both {
   });
   throw new TandemError(
     'drive_missing',
-    `The ${names} of group '${displayPath(group.name)}' ${sides.length > 1 ? 'are' : 'is'} not connected.`,
+    `The ${names} of group '${displayPath(group.name)}' ${sides.length > 1 ? 'are' : 'is'} not connected${silence()}.`,
     {
       hint: alike[0] ?? 'Plug it in and repeat the command; `tandem detect list` shows what is connected.',
       details: { master_connected: master !== null, backup_connected: backup !== null },

@@ -50,12 +50,18 @@ let works = 0;
 let resting: NodeJS.Timeout | undefined;
 let collector: (() => void) | undefined;
 
-/** The flag does not stay: V8 keeps no compiled code of a process with other flags than the next one's. */
+/**
+ * The flag does not stay: V8 keeps no compiled code of a process with other flags than the next one's. It is the same for all
+ * threads, so that one may take it back before another has got what it was for; that one tries again, now or the next time.
+ */
 function exposed(): (() => void) | undefined {
-  setFlagsFromString('--expose-gc');
-  const found = runInNewContext('gc') as unknown;
-  setFlagsFromString('--no-expose-gc');
-  return typeof found === 'function' ? (found as () => void) : undefined;
+  for (let attempt = 0; attempt < 5; attempt += 1) {
+    setFlagsFromString('--expose-gc');
+    const found = runInNewContext('globalThis.gc') as unknown;
+    setFlagsFromString('--no-expose-gc');
+    if (typeof found === 'function') return found as () => void;
+  }
+  return undefined;
 }
 
 /** Of malloc.h. */

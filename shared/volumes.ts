@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync, realpathSync, statfsSync, statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
+import { answers } from './answering.ts';
 import type { Context, RunResult } from './context.ts';
 import { errnoOf, TandemError } from './errors.ts';
 import { displayPath } from './paths.ts';
@@ -45,7 +46,10 @@ export async function virtualVolume(
   ctx: Context,
 ): Promise<Volume | undefined> {
   const path = resolve(setting.path);
+  // To follow links is to ask as well.
+  if (!(await isAnswering(mountOf(path, mounts), ctx))) return undefined;
   const real = realpathOr(path);
+  if (!(await isAnswering(mountOf(real, mounts), ctx))) return undefined;
   const size = sizesOf(real);
   if (!size || !statSync(real, { throwIfNoEntry: false })?.isDirectory()) return undefined;
   const below = mountOf(real, mounts);
@@ -212,6 +216,7 @@ async function linuxVolume(
   const known = facts?.get(number);
   const asked = known?.fs_uuid && known.filesystem ? undefined : await askBlkid(device, ctx);
   const type = mount.filesystem.startsWith('fuse') ? (known?.filesystem ?? asked?.filesystem) : undefined;
+  if (!(await isAnswering(mount, ctx))) return undefined;
   const size = isReachable(mount, device, ctx) ? sizesOf(mount.mount_path) : undefined;
   if (!size) return undefined;
   return {
@@ -229,6 +234,16 @@ async function linuxVolume(
     read_only: mount.read_only,
     restricted,
   };
+}
+
+/** Of what does not answer nothing more is asked: who does hangs as well. */
+async function isAnswering(mount: Mount | undefined, ctx: Context): Promise<boolean> {
+  if (mount === undefined) return true;
+  return answers(mount, () => {
+    const place = displayPath(mount.mount_path);
+    const message = `What is mounted at ${place} does not answer, and is left out until it does. Check its cable or network.`;
+    ctx.emit({ kind: 'warning', message });
+  });
 }
 
 /** False when another mount hides it, this user may not enter it, no string names it, or it is gone by now. */

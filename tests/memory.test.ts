@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { constants, PerformanceObserver } from 'node:perf_hooks';
 import { Script } from 'node:vm';
+import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { atWork, collectGarbage } from '../shared/memory.ts';
@@ -90,6 +91,41 @@ test('code that was compiled before garbage was collected serves after it, and t
   collectGarbage();
   assert.is(rejected(before), false);
   assert.is(rejected(new Script(source).createCachedData()), false);
+});
+
+test('threads that rest at the same moment do not take the collector from each other', async () => {
+  const barrier = new Int32Array(new SharedArrayBuffer(4));
+  const code = `
+    const { parentPort, workerData } = require('node:worker_threads');
+    import('tsx/esm/api').then(async ({ register }) => {
+      register();
+      const { collectGarbage } = await import('${REPOSITORY}/shared/memory.ts');
+      parentPort.postMessage('ready');
+      Atomics.wait(workerData, 0, 0);
+      collectGarbage();
+      parentPort.postMessage('done');
+      parentPort.close();
+    });`;
+  const threads = Array.from({ length: 12 }, () => new Worker(code, { eval: true, workerData: barrier }));
+  const heard = (word: string): Promise<unknown> =>
+    Promise.all(
+      threads.map(
+        (thread) =>
+          new Promise<void>((done, fail) => {
+            thread.once('error', fail);
+            thread.on('message', (said) => said === word && done());
+          }),
+      ),
+    );
+  try {
+    const done = heard('done');
+    await heard('ready');
+    Atomics.store(barrier, 0, 1);
+    Atomics.notify(barrier, 0);
+    await done;
+  } finally {
+    await Promise.all(threads.map((thread) => thread.terminate()));
+  }
 });
 
 test.run();

@@ -182,8 +182,8 @@ function holds(device: string, image: string): boolean {
   }
 }
 
-/** Filesystem drivers, other than this process, that have the device open. */
-function holdersOf(device: string): number[] {
+/** Filesystem drivers, other than this process, that have the device open: of FUSE those that answer for what is mounted. */
+export function holdersOf(device: string): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
     .filter((pid) => {

@@ -307,6 +307,7 @@ export class Life {
     this.orphanLocks();
     const after = this.look();
     this.nothingLost(before, after, outcome.struck);
+    this.carryAlong(before.backup.tree, after.backup.tree);
     if (outcome.struck) {
       this.learn(after, true, run.path);
       return undefined;
@@ -415,9 +416,7 @@ export class Life {
     if (this.unsettled) result = await this.run(last, quiet);
     if (this.unsettled) return;
     // What lies there under its own name was told: it is nobody's, and the user's to judge.
-    const strangers = result?.problems.filter(({ message }) => message.startsWith('lies under its own name')) ?? [];
-    if (this.key && result && this.waiting === 0)
-      await this.wholeAndReadable(new Set(strangers.map(({ path }) => path)));
+    if (this.key && result && this.waiting === 0) await this.wholeAndReadable(new Set(strangersOf(result)));
   }
 
   /** With nothing waiting, every file is stored as it is to be, and gives back what the Master has. */
@@ -522,8 +521,10 @@ export class Life {
     for (const path of new Set([...after.master.tree.keys(), ...after.backup.tree.keys()])) {
       if (after.master.tree.get(path) === after.backup.tree.get(path) || !isInside(path, run.path)) continue;
       const stored = this.careful ? SUFFIXES.map((suffix) => path + suffix) : [];
-      const explained = conflicts.some((at) => isInside(at, path) || isInside(path, at) || stored.includes(at));
-      assert.ok(explained, `${path} differs after a completed run, and no conflict says why`);
+      const explained = [...conflicts, ...strangersOf(result)].some(
+        (at) => isInside(at, path) || isInside(path, at) || stored.includes(at),
+      );
+      assert.ok(explained, `${path} differs after a completed run, and neither conflict nor problem says why`);
     }
   }
 
@@ -539,6 +540,16 @@ export class Life {
     }
   }
 
+  /** What was renamed is what was agreed on under its former name. */
+  private carryAlong(before: Tree, after: Tree): void {
+    const gone = [...before].filter(([path]) => !after.has(path));
+    for (const [path, entry] of after) {
+      if (entry === 'd' || before.get(path) === entry) continue;
+      const carried = gone.some(([old, one]) => one === entry && this.agreed.get(old)?.has(entry));
+      if (carried) this.agreed.set(path, new Set([...(this.agreed.get(path) ?? []), entry]));
+    }
+  }
+
   /** The process is gone, so its locks are stale, as they would be after a kill. */
   private orphanLocks(): void {
     for (const side of ['master', 'backup'] as const) {
@@ -549,6 +560,11 @@ export class Life {
       writeFileSync(file, JSON.stringify({ ...(JSON.parse(text) as object), boot_id: 'former' }).padEnd(1024));
     }
   }
+}
+
+/** Plain files on a Backup that stores others: told, and nobody's. */
+function strangersOf({ problems }: SyncResult): string[] {
+  return problems.flatMap(({ path, message }) => (message.startsWith('lies under its own name') ? [path] : []));
 }
 
 /** Finds its place by the length of the last whole run. */
