@@ -288,14 +288,14 @@ async function decide(plan: Plan, inputs: Inputs, ctx: Context): Promise<void> {
   plan.actions = assignHardLinks(withoutImpossible(possible.actions, plan, pair), open.links, pair);
   const recorded = recordedAlgorithm(pair, options);
   for (const action of plan.actions) recordEvidence(action, evidence, keyOf(action.path, rules.keys), recorded);
-  countTotals(plan);
   await settleDoubles(plan, open.doubles, inputs, ctx);
+  countTotals(plan);
   plan.settled = noLonger(inputs.waiting, plan.actions, found, rules.frozen);
 }
 
 /**
- * A second form of a file gives way where the file is to be stored so, or when it holds what the Master has: an earlier
- * conversion left it. Anything else is the user's to judge.
+ * A second form of a file gives way when it holds what was recorded of the file, or what the Master has: an earlier
+ * conversion left it. Anything else is the user's to judge; where the file itself is to stand there, it is not written.
  */
 async function settleDoubles(plan: Plan, doubles: OpenTrees['doubles'], inputs: Inputs, ctx: Context): Promise<void> {
   if (doubles.size === 0) return;
@@ -307,28 +307,37 @@ async function settleDoubles(plan: Plan, doubles: OpenTrees['doubles'], inputs: 
     const writes = action !== undefined && WRITING.includes(action.kind);
     if (writes && action.entry === 'd' && facts.startsWith('d') && action.path === path) continue;
     const wanted = suffixFor(action?.path ?? '', inputs.storing.wanted);
-    if (writes && action.entry === 'f' && action.path + wanted === path) action.occupied = facts;
-    else if (writes && action.entry === 'f' && (await holdsTheSame(action, double, inputs, ctx)))
-      action.leftover = { path, facts };
+    const left = writes && action.entry === 'f' && (await isLeft(action, double, key, inputs, ctx));
+    const stands = action?.entry === 'f' && action.path + wanted === path;
+    if (left && stands) action.occupied = facts;
+    else if (left) action.leftover = { path, facts };
     else plan.problems.push({ path, message: 'is on the Backup in two forms; this one is left as it is' });
+    if (left || !writes || !stands) continue;
+    plan.actions = plan.actions.filter((one) => one !== action);
+    plan.failed += 1;
   }
 }
 
-async function holdsTheSame(
+/** Whether a second form was left by a conversion: its content was recorded, or is that of the Master. */
+async function isLeft(
   { path, master }: Action,
   double: Double,
-  { pair, options }: Inputs,
+  key: string,
+  { pair, options, rows }: Inputs,
   ctx: Context,
 ): Promise<boolean> {
   if (!double.facts.startsWith('f') || master === null) return false;
-  if (double.stored.endsWith('.encrypted')) await keyIfAny(pair, ctx);
+  const row = rows.find((one) => one.checksum !== '' && keyOf(one.path, keyRules(pair)) === key);
+  const plain = recordedAlgorithm(pair, options);
+  const algorithm = (row?.checksum_algorithm ?? plain) as Recorded;
+  if (double.stored.endsWith('.encrypted') || [algorithm, plain].some(isKeyed)) await keyIfAny(pair, ctx);
   const pool = workersOf(pair, LOOKING, options);
-  const algorithm = recordedAlgorithm(pair, options);
-  const [[here], [there]] = await Promise.all([
-    pool.run('hash', 'master', [{ path, facts: master }], algorithm),
-    pool.run('hash', 'backup', [{ path, facts: double.facts, stored: double.stored, at: double.path }], algorithm),
-  ]);
-  return here !== undefined && here.checksum !== '' && here.checksum === there?.checksum;
+  const there = { path, facts: double.facts, stored: double.stored, at: double.path };
+  const [found] = await pool.run('hash', 'backup', [there], algorithm);
+  if (found === undefined || found.checksum === '') return false;
+  if (found.checksum === row?.checksum) return true;
+  const [here] = await pool.run('hash', 'master', [{ path, facts: master }], algorithm);
+  return here?.checksum === found.checksum;
 }
 
 /** What was only renamed; undefined: nothing was. */

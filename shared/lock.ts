@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { closeSync, constants, fsyncSync, writeSync } from 'node:fs';
 import { errnoOf, TandemError } from './errors.ts';
-import { isGone, type ProcessIdentity, thisProcess } from './machine.ts';
+import { isGone, isThisProcess, type ProcessIdentity, thisProcess } from './machine.ts';
 import { readSmall } from './own-folder.ts';
 import {
   closeFolder,
@@ -58,7 +58,10 @@ export class DriveLock {
     const deadline = Date.now() + options.wait * 1000;
     let brokenSince: number | undefined;
     for (;;) {
-      if (create(root, token)) return new DriveLock(root, options.label, token);
+      if (create(root, token)) {
+        mine.add(token);
+        return new DriveLock(root, options.label, token);
+      }
       const held = readLock(root);
       // A lock that cannot be read may be one that is just being written: it gets a second to become whole.
       brokenSince = held === 'broken' ? (brokenSince ?? Date.now()) : undefined;
@@ -96,6 +99,7 @@ export class DriveLock {
 
   /** Removes the lock if it is still ours; a drive that is gone keeps it, and the next run finds it stale. */
   release(): void {
+    mine.delete(this.token);
     try {
       const held = readLock(this.root);
       if (held !== null && held !== 'broken' && held.token === this.token) unlinkAt(this.root, NAME);
@@ -178,9 +182,12 @@ function readLock(root: Dir, name = NAME): LockFile | 'broken' | null {
   }
 }
 
+/** Tokens of the locks that this process holds. Any other of its own was left on a drive that was pulled meanwhile. */
+const mine = new Set<string>();
+
 function isStale(held: LockFile, network: boolean): boolean {
   if (held.machine_id !== thisProcess().machine_id) return !network;
-  return isGone(held);
+  return isThisProcess(held) ? !mine.has(held.token) : isGone(held);
 }
 
 /** Moves a stale lock aside and puts it back if, between reading and moving, someone else took it. */

@@ -44,6 +44,12 @@ export function isGone(other: ProcessIdentity): boolean {
   return start !== '' && other.start !== '' && start !== other.start;
 }
 
+export function isThisProcess(other: ProcessIdentity): boolean {
+  const me = thisProcess();
+  const names = ['machine_id', 'boot_id', 'pid_namespace', 'pid', 'start'] as const;
+  return names.every((name) => other[name] === me[name]);
+}
+
 /** A process as a row of the database keeps it; null: none, or nothing that can be read. */
 export function readProcess(text: string | null): ProcessIdentity | null {
   try {

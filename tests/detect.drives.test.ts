@@ -304,7 +304,10 @@ test('eject: a busy drive and one locked by a run stay mounted, with a hint', as
     fs.closeSync(fd);
   }
   fs.mkdirSync(join(path, '.tandem'));
-  fs.writeFileSync(join(path, '.tandem/lock'), JSON.stringify({ token: 't', counter: 0, ...thisProcess() }));
+  fs.writeFileSync(
+    join(path, '.tandem/lock'),
+    JSON.stringify({ token: 't', counter: 0, ...thisProcess(), pid: process.ppid, start: '' }),
+  );
   assert.is((await rejected(detect.ejectDrive(found, ctx))).code, 'locked');
   assert.ok(isMounted(path.replaceAll(' ', '\\040')));
   fs.rmSync(join(path, '.tandem/lock'));

@@ -658,10 +658,13 @@ test('ejectDrive: not a virtual drive, not one that is gone, not one in use by t
   assert.is((await rejected(detect.ejectDrive(drive({ mount_path: join(base, 'gone') }), ctx))).code, 'drive_missing');
   const root = folder();
   fs.mkdirSync(join(root, '.tandem'));
-  fs.writeFileSync(join(root, '.tandem/lock'), JSON.stringify({ token: 't', counter: 0, ...thisProcess() }));
+  fs.writeFileSync(
+    join(root, '.tandem/lock'),
+    JSON.stringify({ token: 't', counter: 0, ...thisProcess(), pid: process.ppid, start: '' }),
+  );
   const locked = await rejected(detect.ejectDrive(drive({ mount_path: root }), ctx));
   assert.is(locked.code, 'locked');
-  assert.match(locked.message, String(process.pid));
+  assert.match(locked.message, String(process.ppid));
 });
 
 test('ejectDrive: a lock of a former boot, of another machine or of no sense does not hold it', async () => {
@@ -733,7 +736,10 @@ test('removeVirtualDrive: by label or folder; comments, the others and every fil
   );
   assert.is(fs.readFileSync(join(a, 'file'), 'utf8'), 'x');
   fs.mkdirSync(join(b, '.tandem'));
-  fs.writeFileSync(join(b, '.tandem/lock'), JSON.stringify({ token: 't', counter: 0, ...thisProcess() }));
+  fs.writeFileSync(
+    join(b, '.tandem/lock'),
+    JSON.stringify({ token: 't', counter: 0, ...thisProcess(), pid: process.ppid, start: '' }),
+  );
   assert.is((await rejected(removeVirtualDrive('V1', ctx))).code, 'locked');
   fs.rmSync(join(b, '.tandem/lock'));
   detect.writeSignature(b, signature());

@@ -100,6 +100,25 @@ lock('a living process holds it, and is named', () =>
   }),
 );
 
+lock('what a pulled cable left of this very process is stale to it as soon as it works there no more', () =>
+  withRoot(async (root, path) => {
+    const first = await DriveLock.acquire(root, options);
+    const left = readFileSync(path);
+    first.release();
+    // The drive was gone when it was let go of, and is back.
+    writeFileSync(path, left);
+    assert.is(lockHolder(root), null);
+    const second = await DriveLock.acquire(root, options);
+    assert.throws(() => first.confirm(), /being written by process/);
+    const refused = await DriveLock.acquire(root, options).catch((reason: unknown) => reason);
+    assert.ok(refused instanceof TandemError && refused.code === 'locked', 'what it does hold is held');
+    first.release();
+    second.confirm();
+    second.release();
+    assert.not(existsSync(path));
+  }),
+);
+
 lock('what is no lock in its place neither hangs nor misleads, and is out of the way after a second', () => {
   const outside = mkdtempSync(join(tmpdir(), 'tandem-lock-outside-'));
   const elsewhere = join(outside, 'elsewhere');

@@ -230,6 +230,27 @@ test('a keyed checksum that a cut conversion left behind keeps no file from anot
   });
 });
 
+test('a second form that a cut conversion left gives way to an edit; one that somebody changed since does not', async () => {
+  await withStored({ enable_compression: true }, async (pair) => {
+    await pair.sync();
+    await setForm(pair, {});
+    // As it is when a process dies after the plain form got its name.
+    put(pair.backup, 'Wedding/IMG_1.xmp', '<x/>');
+    put(pair.backup, 'empty', 'mine');
+    for (const path of ['Wedding/IMG_1.xmp', 'empty']) put(pair.master, path, 'edited on the Master');
+    const run = await pair.sync();
+    const message = 'is on the Backup in two forms; this one is left as it is';
+    assert.equal([run.status, run.problems], ['failed', [{ path: 'empty', message }]]);
+    assert.is(readFileSync(join(pair.backup, 'empty'), 'utf8'), 'mine');
+    assert.ok(existsSync(join(pair.backup, 'empty.gz')), 'nor does the form that is recorded go');
+    assert.is(readFileSync(join(pair.backup, 'Wedding/IMG_1.xmp'), 'utf8'), 'edited on the Master');
+    assert.not(existsSync(join(pair.backup, 'Wedding/IMG_1.xmp.gz')));
+    assert.equal((await pair.sync()).problems, [{ path: 'empty', message }], 'until somebody decides');
+    unlinkSync(join(pair.backup, 'empty'));
+    assert.equal([(await pair.sync()).status, names(pair.backup)], ['completed', names(pair.master)]);
+  });
+});
+
 test('a plain file on a sealed Backup is a problem, never content', async () => {
   await withStored({ enable_encryption: true }, async (pair) => {
     await pair.sync();

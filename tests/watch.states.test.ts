@@ -10,6 +10,7 @@ import {
   isRealtimeSyncEnabled,
   listRealtimeWatchers,
 } from '../features/watch.ts';
+import { thisProcess } from '../shared/machine.ts';
 import { REPOSITORY } from './helpers/cli.ts';
 import { archive, edit, versionsOf, withPair } from './helpers/pair.ts';
 import { overflow, pause, until, watched, withFewWatches } from './helpers/watching.ts';
@@ -71,6 +72,23 @@ test('a drive that goes is waited for, nothing is deleted, and all is made up fo
         ['a/meanwhile'],
       );
       assert.ok((await operations()).every(({ files_deleted }) => files_deleted === 0));
+    }),
+  ));
+
+test('a drive that was pulled in the middle of a run comes back with the lock of this very process, and is no stranger', () =>
+  withPair({ master: { 'a/x': '1' } }, (pair) =>
+    watched(pair, {}, async ({ watcher, agreed }) => {
+      await agreed();
+      for (const side of [pair.master, pair.backup]) {
+        renameSync(side, `${side}-away`);
+        await until(() => watcher.state === 'waiting for drive' || watcher.state);
+        const left = { token: 'let go of when the drive was gone', counter: 3, ...thisProcess() };
+        writeFileSync(join(`${side}-away`, '.tandem/lock'), JSON.stringify(left).padEnd(1024));
+        renameSync(`${side}-away`, side);
+        edit(pair.master, { 'a/x': side });
+        await agreed();
+      }
+      assert.equal([watcher.state, watcher.report.message], ['active', '']);
     }),
   ));
 

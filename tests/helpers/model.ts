@@ -320,9 +320,11 @@ export class Life {
     const done = result as unknown as SyncResult;
     // Two paths that would have one name, while a conflict keeps one of them where it is.
     const alike = done.problems.some(({ message }) => message.includes('rename one of the two'));
+    // Of a file that somebody changed beside the one that is recorded, neither is touched.
+    const doubled = done.problems.some(({ message }) => message.includes('in two forms'));
     // A careful run forgets what differs, and with it which file a name stood for.
     const strange = this.careful && done.problems.every(({ message }) => /did not put it there|careful/.test(message));
-    if (this.key && done.status === 'failed' && (alike || strange)) {
+    if (this.key && done.status === 'failed' && (alike || strange || doubled)) {
       this.learn(after, true, run.path);
       return undefined;
     }
