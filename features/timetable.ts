@@ -8,7 +8,7 @@ import type { Context } from '../shared/context.ts';
 import type { Row, SqlValue } from '../shared/db.ts';
 import { messageOf, TandemError } from '../shared/errors.ts';
 import { closest } from '../shared/format.ts';
-import { isGone, type ProcessIdentity, readProcess, thisProcess } from '../shared/machine.ts';
+import { isGone, isThisProcess, type ProcessIdentity, readProcess, thisProcess } from '../shared/machine.ts';
 import { quote } from '../shared/named.ts';
 import { displayPath } from '../shared/paths.ts';
 import { readProjects } from '../shared/projects-file.ts';
@@ -242,13 +242,16 @@ export async function claimRun(id: string, ctx: Context, wanted = false): Promis
     last_message = NULL, last_operation = NULL
     WHERE schedule_id = ? AND runner IS NULL${wanted ? '' : ' AND due IS NOT NULL AND enabled = 1'}`;
   const params = [JSON.stringify(thisProcess()), ctx.now().toISOString(), id];
-  return (await (await ctx.db()).run(sql, params)).changes === 1;
+  const claimed = (await (await ctx.db()).run(sql, params)).changes === 1;
+  if (claimed) ours.add(id);
+  return claimed;
 }
 
 export async function endRun(id: string, { status, message, operation }: Ending, ctx: Context): Promise<void> {
   const sql = `UPDATE schedules SET runner = NULL, last_status = ?, last_message = ?, last_operation = ?
     WHERE schedule_id = ? AND runner = ?`;
   const params = [status, message, operation, id, JSON.stringify(thisProcess())];
+  ours.delete(id);
   await (await ctx.db()).run(sql, params);
 }
 
@@ -256,14 +259,15 @@ export async function endRun(id: string, { status, message, operation }: Ending,
 export async function returnRun(id: string, reason: string, ctx: Context): Promise<void> {
   const sql = `UPDATE schedules SET runner = NULL, due = coalesce(due, last_run), waiting = ?, last_status = NULL
     WHERE schedule_id = ? AND runner = ?`;
+  ours.delete(id);
   await (await ctx.db()).run(sql, [reason, id, JSON.stringify(thisProcess())]);
 }
 
-/** Runs whose process is gone are owed again. @returns their schedules */
+/** Runs whose process is gone, or could not note how they ended, are owed again. @returns their schedules */
 export async function releaseInterrupted(entries: readonly Entry[], ctx: Context): Promise<string[]> {
   const found: string[] = [];
   for (const { schedule_id, runner } of entries) {
-    if (runner === null || !isGone(runner)) continue;
+    if (runner === null || !(isThisProcess(runner) ? !ours.has(schedule_id) : isGone(runner))) continue;
     const sql = `UPDATE schedules SET runner = NULL, due = CASE enabled WHEN 1 THEN coalesce(due, last_run) END,
       last_status = 'failed', last_message = 'interrupted' WHERE schedule_id = ? AND runner = ?`;
     const { changes } = await (await ctx.db()).run(sql, [schedule_id, JSON.stringify(runner)]);
@@ -285,6 +289,9 @@ export async function claimReminder(group_id: string, every: number, ctx: Contex
 }
 
 // --- internal ---
+
+/** Schedules that this process carries out at this moment. */
+const ours = new Set<string>();
 
 /** What runs when, checked. */
 async function definitionOf(input: NewSchedule, ctx: Context): Promise<Record<string, SqlValue>> {

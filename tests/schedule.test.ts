@@ -127,6 +127,25 @@ test('on one drive one run at a time; the longest wait goes first; a failure is 
   );
 });
 
+test('a run whose end could not be noted does not hold its schedule up for as long as the process lives', () =>
+  onStage(async ({ add, clock, scheduler, settle, runs, one, ctx }) => {
+    await add('hourly', cron('0 * * * *'));
+    const db = await ctx.db();
+    await db.run(`CREATE TRIGGER cut BEFORE UPDATE OF last_status ON schedules WHEN new.last_status = 'completed'
+      BEGIN SELECT RAISE(ABORT, 'the disk is full'); END`);
+    clock.now += HOUR;
+    await scheduler.tick();
+    await scheduler.idle();
+    assert.equal([runs.length, (await one('hourly')).last_status], [1, 'running']);
+    await db.run('DROP TRIGGER cut');
+    clock.now += 2 * MINUTE;
+    await settle();
+    assert.equal([runs.length, (await one('hourly')).last_status], [2, 'completed'], 'it is owed again');
+    clock.now += HOUR;
+    await settle();
+    assert.is(runs.length, 3);
+  }));
+
 test('two schedulers on one database run what is due once', () =>
   onStage(async ({ pair, add, clock, runs, another }) => {
     for (let one = 0; one < 5; one += 1) await add(`s${one}`, cron('0 * * * *'));
@@ -155,7 +174,8 @@ test('a run whose process is gone is owed again, and the schedule says why', () 
     await settle();
     assert.is(runs.length, 1);
     assert.is((await one('nightly')).last_status, 'completed');
-    await db.run("UPDATE schedules SET runner = ?, last_status = 'running'", [JSON.stringify(thisProcess())]);
+    const parent = JSON.stringify({ ...thisProcess(), pid: process.ppid, start: '' });
+    await db.run("UPDATE schedules SET runner = ?, last_status = 'running'", [parent]);
     clock.now += 2 * MINUTE;
     await settle();
     assert.is(runs.length, 1, 'one that lives is left alone');
