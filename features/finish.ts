@@ -100,7 +100,7 @@ export class Finish {
 
   /** Children before parents, one group after the other: a folder can go only when it is empty. */
   async remove(actions: readonly Action[]): Promise<void> {
-    const deepestFirst = actions.toReversed();
+    const deepestFirst = actions.toReversed().sort((a, b) => depthOf(b.path) - depthOf(a.path));
     for (const part of chunk(deepestFirst, BATCH_FILES)) {
       if (this.host.control.cancelled) return;
       this.host.prove();
