@@ -301,13 +301,15 @@ async function settleDoubles(plan: Plan, doubles: OpenTrees['doubles'], inputs: 
   if (doubles.size === 0) return;
   const keys = keyRules(inputs.pair);
   const writing = new Map(plan.actions.map((action) => [keyOf(action.path, keys), action]));
+  const proved = inputs.rows.filter(({ checksum }) => checksum !== '');
+  const recorded = new Map(proved.map((row) => [keyOf(row.path, keys), row]));
   for (const [key, double] of doubles) {
     const { path, facts } = double;
     const action = writing.get(key);
     const writes = action !== undefined && WRITING.includes(action.kind);
     if (writes && action.entry === 'd' && facts.startsWith('d') && action.path === path) continue;
     const wanted = suffixFor(action?.path ?? '', inputs.storing.wanted);
-    const left = writes && action.entry === 'f' && (await isLeft(action, double, key, inputs, ctx));
+    const left = writes && action.entry === 'f' && (await isLeft(action, double, recorded.get(key), inputs, ctx));
     const stands = action?.entry === 'f' && action.path + wanted === path;
     if (left && stands) action.occupied = facts;
     else if (left) action.leftover = { path, facts };
@@ -322,12 +324,11 @@ async function settleDoubles(plan: Plan, doubles: OpenTrees['doubles'], inputs: 
 async function isLeft(
   { path, master }: Action,
   double: Double,
-  key: string,
-  { pair, options, rows }: Inputs,
+  row: BaselineRow | undefined,
+  { pair, options }: Inputs,
   ctx: Context,
 ): Promise<boolean> {
   if (!double.facts.startsWith('f') || master === null) return false;
-  const row = rows.find((one) => one.checksum !== '' && keyOf(one.path, keyRules(pair)) === key);
   const plain = recordedAlgorithm(pair, options);
   const algorithm = (row?.checksum_algorithm ?? plain) as Recorded;
   if (double.stored.endsWith('.encrypted') || [algorithm, plain].some(isKeyed)) await keyIfAny(pair, ctx);

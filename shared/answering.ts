@@ -22,7 +22,7 @@ export function mayBeSilent({ filesystem }: Pick<Mount, 'filesystem'>): boolean 
  */
 export async function answers(mount: Mount, late: () => void = () => {}): Promise<boolean> {
   if (process.platform !== 'linux' || !mayBeSilent(mount)) return true;
-  const key = `${mount.device_number} ${mount.mount_path}`;
+  const key = keyOf(mount);
   const question = open.get(key) ?? ask(key, mount.mount_path);
   if (question.late) return false;
   let timer: NodeJS.Timeout | undefined;
@@ -37,6 +37,17 @@ export async function answers(mount: Mount, late: () => void = () => {}): Promis
     return await Promise.race([question.answered, silent]);
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/** Of what is mounted no more nobody waits for an answer. @param mounts all there are now. */
+export function forgetUnmounted(mounts: readonly Mount[]): void {
+  if (open.size === 0) return;
+  const there = new Set(mounts.map(keyOf));
+  for (const [key, { child }] of open) {
+    if (there.has(key)) continue;
+    open.delete(key);
+    child.kill('SIGKILL');
   }
 }
 
@@ -63,6 +74,8 @@ interface Question {
 /** By the mount: what was mounted in its place since is another one. */
 const open = new Map<string, Question>();
 
+const keyOf = ({ device_number, mount_path }: Mount): string => `${device_number} ${mount_path}`;
+
 function ask(key: string, path: string): Question {
   if (open.size === 0) process.once('exit', giveUp);
   const child = spawn('stat', ['-f', '--', path], { stdio: 'ignore' });
@@ -70,7 +83,7 @@ function ask(key: string, path: string): Question {
   child.unref();
   const answered = new Promise<boolean>((done) => {
     const end = (): void => {
-      open.delete(key);
+      if (open.get(key) === question) open.delete(key);
       if (open.size === 0) process.off('exit', giveUp);
       done(true);
     };

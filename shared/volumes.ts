@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync, realpathSync, statfsSync, statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
-import { answers } from './answering.ts';
+import { answers, forgetUnmounted } from './answering.ts';
 import type { Context, RunResult } from './context.ts';
 import { errnoOf, TandemError } from './errors.ts';
 import { displayPath } from './paths.ts';
@@ -161,6 +161,7 @@ interface Candidate {
 
 async function listLinux(ctx: Context): Promise<Listing> {
   const mounts = readMounts();
+  forgetUnmounted(mounts);
   const allow = ctx.settings().allowFixed;
   // Labels are known only after programs were asked, so with patterns every device stays in the running until then.
   const maybe = allow === true || (Array.isArray(allow) && allow.length > 0);
