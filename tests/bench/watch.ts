@@ -35,7 +35,7 @@ const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 3);
 const DEBOUNCE_MS = 500;
 const MINUTE = 60_000;
 /** After which a process that has nothing to do has had its garbage collected: shared/memory.ts. */
-const REST_MS = 6000;
+const REST_MS = 13_000;
 const TANDEM = join(REPOSITORY, 'tui', 'tandem.mjs');
 
 interface Running {
