@@ -150,6 +150,8 @@ export function moveDatabaseAside(path: string, now: Date): string {
 // --- internal ---
 
 const ATTEMPTS = 10;
+/** Of 20 milliseconds each. */
+const MOST_TURNS = 250;
 
 function isDisturbed(error: unknown): boolean {
   return /^SQLITE_(READONLY|CANTOPEN)/.test(messageOf(error));
@@ -164,7 +166,20 @@ async function closeQuietly(database: Promise<Database | undefined> | undefined)
   await open?.close().catch(() => {});
 }
 
+/** SQLite does not wait for a lock while two processes make the same new database: they take turns here. */
 async function openForWriting(path: string): Promise<Database> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await openOnce(path);
+    } catch (error) {
+      const why = error instanceof TandemError ? error.cause : error;
+      if (attempt === MOST_TURNS || !/^SQLITE_BUSY/.test(messageOf(why))) throw error;
+      await pause();
+    }
+  }
+}
+
+async function openOnce(path: string): Promise<Database> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   // A newer file is refused before anything that could write to it: journal mode, recovery, the checkpoint of a close.
   await (await lookInto(path))?.database.close();
