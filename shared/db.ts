@@ -150,8 +150,8 @@ export function moveDatabaseAside(path: string, now: Date): string {
 // --- internal ---
 
 const ATTEMPTS = 10;
-/** Of 20 milliseconds each. */
-const MOST_TURNS = 250;
+/** Milliseconds. */
+const TURNS_FOR = 5000;
 
 function isDisturbed(error: unknown): boolean {
   return /^SQLITE_(READONLY|CANTOPEN)/.test(messageOf(error));
@@ -168,12 +168,12 @@ async function closeQuietly(database: Promise<Database | undefined> | undefined)
 
 /** SQLite does not wait for a lock while two processes make the same new database: they take turns here. */
 async function openForWriting(path: string): Promise<Database> {
-  for (let attempt = 1; ; attempt += 1) {
+  for (const end = Date.now() + TURNS_FOR; ; ) {
     try {
       return await openOnce(path);
     } catch (error) {
       const why = error instanceof TandemError ? error.cause : error;
-      if (attempt === MOST_TURNS || !/^SQLITE_BUSY/.test(messageOf(why))) throw error;
+      if (Date.now() > end || !/^SQLITE_BUSY/.test(messageOf(why))) throw error;
       await pause();
     }
   }

@@ -47,12 +47,13 @@ export async function virtualVolume(
 ): Promise<Volume | undefined> {
   const path = resolve(setting.path);
   // To follow links is to ask as well.
-  if (!(await isAnswering(mountOf(path, mounts), ctx))) return undefined;
+  const named = mountOf(path, mounts);
+  if (!(await isAnswering(named, ctx))) return undefined;
   const real = realpathOr(path);
-  if (!(await isAnswering(mountOf(real, mounts), ctx))) return undefined;
+  const below = mountOf(real, mounts);
+  if (below !== named && !(await isAnswering(below, ctx))) return undefined;
   const size = sizesOf(real);
   if (!size || !statSync(real, { throwIfNoEntry: false })?.isDirectory()) return undefined;
-  const below = mountOf(real, mounts);
   const fuse = below?.filesystem.startsWith('fuse') && below.source.startsWith('/dev/');
   const type = fuse && below ? (await askBlkid(below.source, ctx))?.filesystem : undefined;
   const total_size = setting.total_size ?? size.total_size;
